@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# One file, no recursion into folders. Everything built lands in build/<flavour>/:
+#   release (default), debug, asan (address + undefined), tsan (thread), fuzz (clang libFuzzer)
+# `make help` lists the targets, README.md the variables.
+
+PREFIX       ?= /usr/local
+SBINDIR      ?= $(PREFIX)/sbin
+BINDIR       ?= $(PREFIX)/bin
+DATADIR      ?= $(PREFIX)/share/mcseal
+MANDIR       ?= $(PREFIX)/share/man
+DOCDIR       ?= $(PREFIX)/share/doc/mcseal
+SYSCONFDIR   ?= /etc
+DESTDIR      ?=
+FLAVOUR      ?= release
+V            ?= 0
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || cat VERSION 2>/dev/null || echo unknown)
+B       := build/$(FLAVOUR)
+
+# --- what is built from what --------------------------------------------------------------------
+
+FOLDERS      := base config ring net tls mc proxy
+LIB_SOURCES  := $(foreach folder,$(FOLDERS),$(wildcard daemon/$(folder)/*.c))
+PROGRAMS     := mcseald mcplc mcping
+mcseald_SOURCES := daemon/main.c
+mcplc_SOURCES   := $(wildcard tools/mcplc*.c)
+mcping_SOURCES  := $(wildcard tools/mcping*.c)
+PROGRAMS     := $(foreach program,$(PROGRAMS),$(if $(strip $(wildcard $($(program)_SOURCES))),$(program)))
+UNIT_TESTS   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+C_FILES      := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
+
+# Library calls replaced in one unit test: its seam (see the test's first comment).
+WRAP_test_origdst := getsockopt
+
+# --- how -----------------------------------------------------------------------------------------
+
+LIBRARIES    := libssl libcrypto liburing libconfuse
+NEEDS_BUILD  := $(filter-out clean help test demo check-style,$(or $(MAKECMDGOALS),all))
+ifneq ($(NEEDS_BUILD),)
+  MISSING := $(shell tools/need --missing build)
+  ifneq ($(MISSING),)
+    $(error missing Debian packages: $(MISSING) (as root: apt-get install $(MISSING); `make demo` and `make test` do it themselves))
+  endif
+  PKG_CFLAGS := $(shell pkg-config --cflags $(LIBRARIES))
+  PKG_LIBS   := $(shell pkg-config --libs $(LIBRARIES))
+endif
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+            -Wvla -Wformat=2 -Wundef -Wwrite-strings -Wconversion -Wno-sign-conversion
+HARDENING := -fPIE -fstack-protector-strong -D_FORTIFY_SOURCE=2
+LINK_HARDENING := -pie -Wl,-z,relro,-z,now,--as-needed
+
+FLAVOUR_CFLAGS_release := -O2 -g $(HARDENING)
+FLAVOUR_CFLAGS_debug   := -Og -g -fPIE
+FLAVOUR_CFLAGS_asan    := -O1 -g -fPIE -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+FLAVOUR_CFLAGS_tsan    := -O1 -g -fPIE -fno-omit-frame-pointer -fsanitize=thread
+FLAVOUR_CFLAGS_fuzz    := -O1 -g -fPIE -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+ifeq ($(origin FLAVOUR_CFLAGS_$(FLAVOUR)),undefined)
+  $(error no such flavour: $(FLAVOUR) (release debug asan tsan fuzz))
+endif
+ifeq ($(FLAVOUR),fuzz)
+  CC := clang
+endif
+SANITIZE := $(filter -fsanitize=%,$(FLAVOUR_CFLAGS_$(FLAVOUR)))
+WERROR   ?= $(if $(CI),-Werror)
+
+ALL_CFLAGS  = -std=gnu11 -pthread -Idaemon -D_GNU_SOURCE -DMCSEAL_VERSION='"$(VERSION)"' \
+              $(WARNINGS) $(WERROR) $(FLAVOUR_CFLAGS_$(FLAVOUR)) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS)
+ALL_LDFLAGS = -pthread $(LINK_HARDENING) $(subst -fsanitize=fuzzer-no-link,-fsanitize=,$(SANITIZE)) $(LDFLAGS)
+ifeq ($(FLAVOUR),fuzz)
+  ALL_LDFLAGS = -pthread $(LINK_HARDENING) -fsanitize=address,undefined $(LDFLAGS)
+endif
+
+ifeq ($(V),0)
+  say = @printf '  %-6s %s\n' $(1) $(2);
+endif
+
+# --- targets -------------------------------------------------------------------------------------
+
+.PHONY: all demo test check check-style lint fuzz format install uninstall clean help programs unit-tests fuzz-targets
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: programs ## build the programs (FLAVOUR=release|debug|asan|tsan|fuzz)
+
+programs: $(PROGRAMS:%=$(B)/%)
+unit-tests: $(UNIT_TESTS:%=$(B)/tests/%)
+fuzz-targets: $(FUZZ_TARGETS:%=$(B)/%)
+
+demo: ## the whole path in four network namespaces, with and without mcseal (root)
+	@tools/need --install build demo
+	@+$(MAKE) --no-print-directory all
+	@tests/demo/demo
+
+test: ## everything: units, end to end, attackers, sanitizers, fuzzers, lint (root)
+	@tools/need --install build test
+	@+tests/run
+
+check: unit-tests ## unit tests of this flavour only (no root)
+	@tests/run --unit-only $(FLAVOUR)
+
+lint: ## clang-format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck, include rules
+	@+tools/lint
+
+fuzz: ## run every fuzz target for FUZZ_SECONDS each (default 60)
+	@+$(MAKE) --no-print-directory FLAVOUR=fuzz fuzz-targets
+	@tests/fuzz/run $(or $(FUZZ_SECONDS),60)
+
+format: ## clang-format every C file in place
+	clang-format -i $(C_FILES)
+
+install: all ## install below PREFIX (DESTDIR is honoured)
+	install -v -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(DATADIR)/nft-rules $(DESTDIR)$(DOCDIR)
+	install -v -m 0755 $(B)/mcseald $(DESTDIR)$(SBINDIR)/mcseald
+	install -v -m 0755 $(B)/mcping $(B)/mcplc $(DESTDIR)$(BINDIR)/
+	install -v -m 0755 certs/mcseal-pki $(DESTDIR)$(BINDIR)/mcseal-pki
+	install -v -m 0644 nft-rules/*.nft $(DESTDIR)$(DATADIR)/nft-rules/
+	install -v -m 0644 README.md docs/*.md $(DESTDIR)$(DOCDIR)/
+
+uninstall: ## remove what install put there; configuration and keys stay
+	rm -f $(DESTDIR)$(SBINDIR)/mcseald $(addprefix $(DESTDIR)$(BINDIR)/,mcping mcplc mcseal-pki)
+	rm -rf $(DESTDIR)$(DATADIR) $(DESTDIR)$(DOCDIR)
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- rules ---------------------------------------------------------------------------------------
+
+# Objects depend on the flags they were built with, so that a changed flag or package rebuilds.
+$(B)/flags: FORCE
+	@mkdir -p $(B)
+	@printf '%s\n' '$(subst ','\'',$(CC) $(filter-out -DMCSEAL_VERSION%,$(ALL_CFLAGS)))' | cmp -s - $@ || \
+		printf '%s\n' '$(subst ','\'',$(CC) $(filter-out -DMCSEAL_VERSION%,$(ALL_CFLAGS)))' > $@
+.PHONY: FORCE
+FORCE:
+
+$(B)/obj/%.o: %.c $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/libmcseal.a: $(LIB_SOURCES:%.c=$(B)/obj/%.o)
+	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $^
+
+define program_rule
+$(B)/$(1): $($(1)_SOURCES:%.c=$(B)/obj/%.o) $(B)/libmcseal.a
+	$$(call say,LD,$$@)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(PKG_LIBS) $$(LIBS)
+endef
+$(foreach program,$(PROGRAMS),$(eval $(call program_rule,$(program))))
+
+$(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libmcseal.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $(WRAP_$*:%=-Wl,--wrap=%) -o $@ $^ $(PKG_LIBS) -lcmocka $(LIBS)
+
+$(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/libmcseal.a
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS) $(LIBS)
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The configuration as plain structs: what config_parse.c fills from the file, config_check.c
+ * judges whole, and everybody else reads. After config_load() it is constant; workers share it.
+ *
+ * Strings and arrays are owned by struct config and live until config_free(). Lists are arrays
+ * with a count; references between sections are resolved to indices or pointers by the check.
+ * The file format is told in docs/mcseald.conf.md; each option stands in one table in
+ * config_parse.c.
+ */
+#ifndef MCSEAL_CONFIG_CONFIG_H
+#define MCSEAL_CONFIG_CONFIG_H
+
+#include "base/address.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#define CONFIG_FRAME_MAX_DEFAULT 8200 /* Keyence PLCs use frames of up to 8,194 bytes */
+
+enum config_protocol {
+	CONFIG_PROTOCOL_MC,     /* whole MC frames, nothing else passes */
+	CONFIG_PROTOCOL_OPAQUE, /* bytes unseen (MELSOFT), for named identities only */
+};
+
+enum config_engine {
+	CONFIG_ENGINE_AUTO, /* io_uring where it works, else epoll */
+	CONFIG_ENGINE_URING,
+	CONFIG_ENGINE_EPOLL,
+};
+
+struct config_strings {
+	char **items;
+	size_t count;
+};
+
+/* Certificate, key and trust of one TLS end: paths of PEM files. */
+struct config_credentials {
+	char *certificate; /* chain, leaf first */
+	char *key;         /* not readable by group or others */
+	char *ca;          /* trust anchors for the other end; never the system's bundle */
+	char *crl;         /* NULL = no revocation check (the check warns) */
+};
+
+/* One port of a PLC. */
+struct config_port {
+	uint16_t number;
+	unsigned int connections;  /* the PLC's slots on this port, default 1 */
+	enum config_protocol protocol;
+	struct config_strings identities; /* opaque only: who may use it */
+	int line;
+};
+
+struct config_plc {
+	char *name;
+	struct address address; /* port 0 */
+	struct config_strings sni; /* names by which SNI may ask for it; its own name always may */
+	struct config_port *ports;
+	size_t port_count;
+	int line;
+};
+
+enum config_match_kind {
+	CONFIG_MATCH_URI,    /* subjectAltName, exact */
+	CONFIG_MATCH_DNS,    /* subjectAltName, case-insensitive, no wildcards */
+	CONFIG_MATCH_EMAIL,  /* subjectAltName, exact */
+	CONFIG_MATCH_CN,     /* subject common name, exact */
+	CONFIG_MATCH_SPKI,   /* SHA-256 of SubjectPublicKeyInfo, 64 lower-case hex digits */
+	CONFIG_MATCH_SERIAL, /* "HEX@ISSUER", ISSUER as in RFC 2253, serial in lower-case hex */
+	CONFIG_MATCH_ROLE,   /* UTF8String extension 1.3.6.1.4.1.50316.802.1 */
+};
+
+struct config_match {
+	enum config_match_kind kind;
+	char *value;
+};
+
+/* Who: the first identity of the file with a matching entry is the peer's. */
+struct config_identity {
+	char *name;
+	bool edge; /* role = edge: speaks PROXY v2, may carry other people's clients */
+	struct config_match *matches;
+	size_t match_count;
+	struct config_strings plcs; /* names, or "*" */
+	int line;
+};
+
+struct config_gateway {
+	char *name;
+	struct address *listen;
+	size_t listen_count;
+	struct config_credentials credentials;
+	char *fixed_plc; /* NULL: PROXY header or SNI decides */
+	uint16_t fixed_port; /* 0: the PLC's first port */
+	const struct config_plc *plc; /* of fixed_plc, resolved */
+	int line;
+};
+
+/* A destination range of an edge's route: addresses and ports. */
+struct config_destination {
+	struct address_prefix addresses;
+	uint16_t first_port, last_port;
+};
+
+/* Where an edge carries what: destinations -> gateways, tried in order. */
+struct config_route {
+	char *name;
+	struct config_destination *destinations;
+	size_t destination_count;
+	struct address *gateways;
+	size_t gateway_count;
+	char *server_name; /* must be in the gateway's certificate (DNS); NULL: the address as IP SAN */
+	enum config_protocol protocol;
+	int line;
+};
+
+/* Whom an edge carries. All listed kinds must match; within a kind one entry is enough. */
+struct config_source {
+	char *name;
+	struct address_prefix *addresses;
+	size_t address_count;
+	uid_t *users; /* local clients only */
+	size_t user_count;
+	struct config_strings cgroups; /* local clients only; paths below /sys/fs/cgroup */
+	struct config_credentials credentials; /* empty (certificate NULL): the edge's */
+	int line;
+};
+
+struct config_edge {
+	char *name;
+	struct address *listen;
+	size_t listen_count;
+	bool transparent; /* original destination of a redirected connection; else `destination` */
+	struct address destination; /* AF_UNSPEC when transparent */
+	struct config_credentials credentials;
+	struct config_source *sources;
+	size_t source_count;
+	struct config_route *routes;
+	size_t route_count;
+	int line;
+};
+
+/* Durations in microseconds; the file says seconds with decimals. */
+struct config_timeouts {
+	clock_us handshake;      /* 3 s: a gateway's TLS handshake */
+	clock_us proxy_header;   /* 1 s: an edge's PROXY header after the handshake */
+	clock_us dial_gateway;   /* 1.5 s: an edge's dial + handshake over all its gateways */
+	clock_us dial_plc;       /* 1 s */
+	clock_us slot_wait;      /* 1 s: for a free connection slot of the PLC */
+	clock_us frame_rest;     /* 1 s: the rest of a begun frame */
+	clock_us plc_reopen;     /* 0.5 s between close and next dial of one slot */
+	clock_us drain;          /* 5 s: the other direction after one side has closed */
+	clock_us keepalive_idle; /* 10 s; whole seconds */
+	clock_us keepalive_interval; /* 5 s; whole seconds */
+	unsigned int keepalive_count; /* 3 */
+	clock_us user_timeout;   /* 20 s: TCP_USER_TIMEOUT */
+};
+
+struct config_limits {
+	unsigned int sessions;   /* 10000, whole daemon */
+	unsigned int handshakes; /* 512 in progress; more wait in the listen queue */
+	unsigned int frame;      /* 8200 bytes */
+};
+
+struct config {
+	char *path;
+	enum log_level log_level;
+	unsigned int workers; /* 0: one per core, at most 4 */
+	enum config_engine engine;
+	uint32_t mark; /* SO_MARK of the daemon's own sockets; 0: none. Default 0x4d430001 */
+	struct config_timeouts timeouts;
+	struct config_limits limits;
+	struct config_plc *plcs;
+	size_t plc_count;
+	struct config_identity *identities;
+	size_t identity_count;
+	struct config_gateway *gateways;
+	size_t gateway_count;
+	struct config_edge *edges;
+	size_t edge_count;
+};
+
+/*
+ * Reads and checks `path`. Every fault found is written to `report` as one line
+ * `path:line: error: what is wrong, what was expected` (or `warning:`), all of them, not the
+ * first only. Returns 0 with *config to be freed by config_free(), -EINVAL when there was any
+ * error, another -errno when the file cannot be read (also reported). Blocking file I/O.
+ *
+ * Certificates are looked at as files here (present, readable, modes); what is in them is judged
+ * by tls/tls_context.c.
+ */
+int config_load(const char *path, FILE *report, struct config **config);
+/* The same from memory: `text` is NUL-terminated, `name` is used in messages. For tests. */
+int config_load_text(const char *text, const char *name, FILE *report, struct config **config);
+void config_free(struct config *config);
+
+/* NULL when there is none. */
+const struct config_plc *config_find_plc(const struct config *config, const char *name);
+/* By SNI name (its own name or one of `sni`, case-insensitive). */
+const struct config_plc *config_find_plc_by_sni(const struct config *config, const char *name);
+/* By address and port of a PROXY header or a redirect; *port is set with it. */
+const struct config_plc *config_find_plc_by_address(const struct config *config,
+						    const struct address *address,
+						    const struct config_port **port);
+/* `number` 0 = the first port. */
+const struct config_port *config_find_port(const struct config_plc *plc, uint16_t number);
+/* The route of an edge for a destination; NULL: it is not to be carried. */
+const struct config_route *config_find_route(const struct config_edge *edge,
+					     const struct address *destination);
+/* May this identity reach this PLC's port? */
+bool config_identity_may(const struct config_identity *identity, const struct config_plc *plc,
+			 const struct config_port *port);
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where frames begin and end in the two byte streams of one MC connection.
+ *
+ * 3E and 4E frames carry their length. 1E frames do not: a request's length follows from its
+ * command and counts, an answer's from the request it answers, so the stream remembers the one
+ * 1E request that is outstanding. Pure: no I/O, no allocation; the state is plain data without
+ * pointers (it moves with a session that is handed to another process).
+ *
+ * Sources: MELSEC Communication Protocol Reference Manual (3E/4E/1E message formats),
+ * FX3U-ENET-ADP User's Manual (1E).
+ */
+#ifndef MCSEAL_MC_MC_STREAM_H
+#define MCSEAL_MC_MC_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum mc_family {
+	MC_FAMILY_NONE, /* nothing seen yet */
+	MC_FAMILY_1E,
+	MC_FAMILY_3E,
+	MC_FAMILY_4E,
+};
+
+enum mc_code {
+	MC_CODE_BINARY,
+	MC_CODE_ASCII,
+};
+
+enum mc_direction {
+	MC_REQUEST, /* client to PLC */
+	MC_ANSWER,  /* PLC to client */
+};
+
+/* Positive: see the return convention in base/error.h. */
+enum mc_split {
+	MC_SPLIT_FRAME = 0, /* a whole frame lies at the start of the bytes */
+	MC_SPLIT_MORE = 1,  /* frame begun; frame.need bytes in all are known to be needed so far */
+	MC_SPLIT_WAIT = 2,  /* a 1E request that must wait for the answer of the one before */
+	MC_SPLIT_BAD = 3,   /* no frame of a known kind, or lengths that contradict themselves */
+};
+
+struct mc_frame {
+	enum mc_family family;
+	enum mc_code code;
+	size_t length; /* whole frame in bytes; valid with MC_SPLIT_FRAME */
+	size_t need;   /* bytes from the frame's start until more can be said; MC_SPLIT_MORE only */
+};
+
+/* Zero-initialised = nothing seen. Visible to be embedded; only mc_stream.c writes the fields. */
+struct mc_stream {
+	uint8_t family; /* enum mc_family of the last request */
+	uint8_t code;   /* enum mc_code of the last request */
+	bool outstanding_1e;
+	uint8_t command_1e;
+	uint16_t answer_1e; /* bytes of a normal answer */
+	uint16_t monitor_1e[2]; /* answer bytes that the last 06/07 registration implies for 08/09 */
+};
+
+/*
+ * Looks at the first `size` bytes of what is not yet consumed in one direction. `frame_max` is
+ * the largest frame in bytes that is acceptable. Never reads past `size`. The caller forwards
+ * frame->length bytes on MC_SPLIT_FRAME, tells mc_stream_passed(), and asks again for the rest.
+ */
+enum mc_split mc_stream_split(const struct mc_stream *stream, enum mc_direction direction,
+			      const uint8_t *bytes, size_t size, size_t frame_max,
+			      struct mc_frame *frame);
+
+/* The frame that mc_stream_split() just described was forwarded (or answered). */
+void mc_stream_passed(struct mc_stream *stream, enum mc_direction direction, const uint8_t *bytes,
+		      const struct mc_frame *frame);
+
+#endif
