@@ -46,7 +46,7 @@ void log_field(struct log_entry *entry, const char *key, const char *format, ...
 void log_end(struct log_entry *entry);
 
 /* A line with at most one field: log_simple(LOG_LEVEL_INFO, "ready", "workers", "%d", n). */
-void log_simple(enum log_level level, const char *message, const char *key, const char *format,
-		...) __attribute__((format(printf, 4, 5)));
+void log_simple(enum log_level level, const char *message, const char *key, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
 
 #endif
