@@ -37,16 +37,20 @@ enum mc_direction {
 /* Positive: see the return convention in base/error.h. */
 enum mc_split {
 	MC_SPLIT_FRAME = 0, /* a whole frame lies at the start of the bytes */
-	MC_SPLIT_MORE = 1,  /* frame begun; frame.need bytes in all are known to be needed so far */
-	MC_SPLIT_WAIT = 2,  /* a 1E request that must wait for the answer of the one before */
+	MC_SPLIT_MORE = 1,  /* frame begun, or no byte yet: frame.need bytes will tell more */
+	MC_SPLIT_WAIT = 2,  /* a request that must wait for the answer to the 1E one before */
 	MC_SPLIT_BAD = 3,   /* no frame of a known kind, or lengths that contradict themselves */
 };
 
 struct mc_frame {
-	enum mc_family family;
-	enum mc_code code;
-	size_t length; /* whole frame in bytes; valid with MC_SPLIT_FRAME */
-	size_t need;   /* bytes from the frame's start until more can be said; MC_SPLIT_MORE only */
+	enum mc_family family; /* MC_FAMILY_NONE while too few bytes tell */
+	enum mc_code code;     /* valid when family is known */
+	size_t length;         /* whole frame in bytes; valid with MC_SPLIT_FRAME */
+	/*
+	 * With MC_SPLIT_MORE: bytes from the frame's start until more can be said. More than were
+	 * given, never more than the whole frame will have: fit for SO_RCVLOWAT.
+	 */
+	size_t need;
 };
 
 /* Zero-initialised = nothing seen. Visible to be embedded; only mc_stream.c writes the fields. */
@@ -55,20 +59,27 @@ struct mc_stream {
 	uint8_t code;   /* enum mc_code of the last request */
 	bool outstanding_1e;
 	uint8_t command_1e;
-	uint16_t answer_1e; /* bytes of a normal answer */
-	uint16_t monitor_1e[2]; /* answer bytes that the last 06/07 registration implies for 08/09 */
+	uint16_t registering_1e; /* answer bytes that an unanswered 06/07 will imply for 08/09 */
+	uint32_t answer_1e;      /* bytes of a normal answer */
+	uint16_t monitor_1e[2];  /* the same after the last accepted 06 and 07; 0 = none */
 };
 
 /*
  * Looks at the first `size` bytes of what is not yet consumed in one direction. `frame_max` is
  * the largest frame in bytes that is acceptable. Never reads past `size`. The caller forwards
  * frame->length bytes on MC_SPLIT_FRAME, tells mc_stream_passed(), and asks again for the rest.
+ *
+ * The same bytes give the same frames and the same end, however they arrive. An answer must be
+ * of the family and code of the last request passed; one before any request is MC_SPLIT_BAD.
  */
 enum mc_split mc_stream_split(const struct mc_stream *stream, enum mc_direction direction,
 			      const uint8_t *bytes, size_t size, size_t frame_max,
 			      struct mc_frame *frame);
 
-/* The frame that mc_stream_split() just described was forwarded (or answered). */
+/*
+ * The frame that mc_stream_split() just described was forwarded (or answered). `bytes` still
+ * holds the whole frame.
+ */
 void mc_stream_passed(struct mc_stream *stream, enum mc_direction direction, const uint8_t *bytes,
 		      const struct mc_frame *frame);
 
