@@ -6,7 +6,10 @@
  * Strings and arrays are owned by struct config and live until config_free(). Lists are arrays
  * with a count; references between sections are resolved to indices or pointers by the check.
  * The file format is told in docs/mcseald.conf.md; each option stands in one table in
- * config_parse.c.
+ * config_option.c, from which reading, printing and freeing derive.
+ *
+ * `line` members say where in the file a section or an option stands, for messages; 0 = not
+ * given. The loader's parser library keeps global state: one config_load() at a time.
  */
 #ifndef MCSEAL_CONFIG_CONFIG_H
 #define MCSEAL_CONFIG_CONFIG_H
@@ -21,6 +24,8 @@
 #include <sys/types.h>
 
 #define CONFIG_FRAME_MAX_DEFAULT 8200 /* Keyence PLCs use frames of up to 8,194 bytes */
+/* 4E in ASCII: 26 characters up to the data length, which tells at most 65,535 more. */
+#define CONFIG_FRAME_MAX         65561
 
 enum config_protocol {
 	CONFIG_PROTOCOL_MC,     /* whole MC frames, nothing else passes */
@@ -49,15 +54,16 @@ struct config_credentials {
 /* One port of a PLC. */
 struct config_port {
 	uint16_t number;
-	unsigned int connections;  /* the PLC's slots on this port, default 1 */
+	unsigned int connections; /* the PLC's slots on this port, default 1 */
 	enum config_protocol protocol;
 	struct config_strings identities; /* opaque only: who may use it */
+	int identities_line;
 	int line;
 };
 
 struct config_plc {
 	char *name;
-	struct address address; /* port 0 */
+	struct address address;    /* port 0 */
 	struct config_strings sni; /* names by which SNI may ask for it; its own name always may */
 	struct config_port *ports;
 	size_t port_count;
@@ -65,13 +71,17 @@ struct config_plc {
 };
 
 enum config_match_kind {
-	CONFIG_MATCH_URI,    /* subjectAltName, exact */
-	CONFIG_MATCH_DNS,    /* subjectAltName, case-insensitive, no wildcards */
-	CONFIG_MATCH_EMAIL,  /* subjectAltName, exact */
-	CONFIG_MATCH_CN,     /* subject common name, exact */
-	CONFIG_MATCH_SPKI,   /* SHA-256 of SubjectPublicKeyInfo, 64 lower-case hex digits */
-	CONFIG_MATCH_SERIAL, /* "HEX@ISSUER", ISSUER as in RFC 2253, serial in lower-case hex */
-	CONFIG_MATCH_ROLE,   /* UTF8String extension 1.3.6.1.4.1.50316.802.1 */
+	CONFIG_MATCH_URI,   /* subjectAltName, exact */
+	CONFIG_MATCH_DNS,   /* subjectAltName, case-insensitive, no wildcards */
+	CONFIG_MATCH_EMAIL, /* subjectAltName, exact */
+	CONFIG_MATCH_CN,    /* subject common name, exact */
+	CONFIG_MATCH_SPKI,  /* SHA-256 of SubjectPublicKeyInfo, 64 lower-case hex digits */
+	/*
+	 * "HEX@ISSUER", ISSUER as in RFC 2253, serial in lower-case hex without leading zeros
+	 * (whatever the file says: colons and capitals are taken out).
+	 */
+	CONFIG_MATCH_SERIAL,
+	CONFIG_MATCH_ROLE, /* UTF8String extension 1.3.6.1.4.1.50316.802.1 */
 };
 
 struct config_match {
@@ -86,6 +96,7 @@ struct config_identity {
 	struct config_match *matches;
 	size_t match_count;
 	struct config_strings plcs; /* names, or "*" */
+	int plcs_line;
 	int line;
 };
 
@@ -94,9 +105,10 @@ struct config_gateway {
 	struct address *listen;
 	size_t listen_count;
 	struct config_credentials credentials;
-	char *fixed_plc; /* NULL: PROXY header or SNI decides */
-	uint16_t fixed_port; /* 0: the PLC's first port */
+	char *fixed_plc;              /* NULL: PROXY header or SNI decides */
+	uint16_t fixed_port;          /* 0: the PLC's first port */
 	const struct config_plc *plc; /* of fixed_plc, resolved */
+	int listen_line, plc_line, plc_port_line;
 	int line;
 };
 
@@ -113,8 +125,11 @@ struct config_route {
 	size_t destination_count;
 	struct address *gateways;
 	size_t gateway_count;
-	char *server_name; /* must be in the gateway's certificate (DNS); NULL: the address as IP SAN */
+	/* Must be in the gateway's certificate (DNS); NULL: the gateway's address as IP SAN. */
+	char *server_name;
+	bool proxy_header; /* the gateways are mcseald and are told the destination; default yes */
 	enum config_protocol protocol;
+	int destinations_line, gateways_line;
 	int line;
 };
 
@@ -126,7 +141,8 @@ struct config_source {
 	uid_t *users; /* local clients only */
 	size_t user_count;
 	struct config_strings cgroups; /* local clients only; paths below /sys/fs/cgroup */
-	struct config_credentials credentials; /* empty (certificate NULL): the edge's */
+	/* Empty (certificate NULL): the edge's. Else ca and crl, left out, are the edge's. */
+	struct config_credentials credentials;
 	int line;
 };
 
@@ -141,23 +157,24 @@ struct config_edge {
 	size_t source_count;
 	struct config_route *routes;
 	size_t route_count;
+	int listen_line, transparent_line, destination_line;
 	int line;
 };
 
 /* Durations in microseconds; the file says seconds with decimals. */
 struct config_timeouts {
-	clock_us handshake;      /* 3 s: a gateway's TLS handshake */
-	clock_us proxy_header;   /* 1 s: an edge's PROXY header after the handshake */
-	clock_us dial_gateway;   /* 1.5 s: an edge's dial + handshake over all its gateways */
-	clock_us dial_plc;       /* 1 s */
-	clock_us slot_wait;      /* 1 s: for a free connection slot of the PLC */
-	clock_us frame_rest;     /* 1 s: the rest of a begun frame */
-	clock_us plc_reopen;     /* 0.5 s between close and next dial of one slot */
-	clock_us drain;          /* 5 s: the other direction after one side has closed */
-	clock_us keepalive_idle; /* 10 s; whole seconds */
-	clock_us keepalive_interval; /* 5 s; whole seconds */
+	clock_us handshake;           /* 3 s: a gateway's TLS handshake */
+	clock_us proxy_header;        /* 1 s: an edge's PROXY header after the handshake */
+	clock_us dial_gateway;        /* 1.5 s: an edge's dial + handshake over all its gateways */
+	clock_us dial_plc;            /* 1 s */
+	clock_us slot_wait;           /* 1 s: for a free connection slot of the PLC */
+	clock_us frame_rest;          /* 1 s: the rest of a begun frame */
+	clock_us plc_reopen;          /* 0.5 s between close and next dial of one slot */
+	clock_us drain;               /* 5 s: the other direction after one side has closed */
+	clock_us keepalive_idle;      /* 10 s; whole seconds */
+	clock_us keepalive_interval;  /* 5 s; whole seconds */
 	unsigned int keepalive_count; /* 3 */
-	clock_us user_timeout;   /* 20 s: TCP_USER_TIMEOUT */
+	clock_us user_timeout;        /* 20 s: TCP_USER_TIMEOUT */
 };
 
 struct config_limits {
@@ -197,6 +214,8 @@ int config_load(const char *path, FILE *report, struct config **config);
 /* The same from memory: `text` is NUL-terminated, `name` is used in messages. For tests. */
 int config_load_text(const char *text, const char *name, FILE *report, struct config **config);
 void config_free(struct config *config);
+/* Writes a file that parses back to the same struct, defaults included. */
+void config_dump(const struct config *config, FILE *file);
 
 /* NULL when there is none. */
 const struct config_plc *config_find_plc(const struct config *config, const char *name);

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config/config.h"
+
+#include "base/error.h"
+#include "config/config_check.h"
+#include "config/config_option.h"
+#include "config/config_parse.h"
+#include "config/config_report.h"
+#include "config/config_value.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define FILE_SIZE_MAX (1 << 20)
+
+/* --- freeing, along the tables ---------------------------------------------------------------- */
+
+/* A list: the pointer to its items and, right behind, their number. */
+struct list {
+	char *items;
+	size_t count;
+};
+
+static struct list get_list(const void *at)
+{
+	struct list list;
+
+	memcpy(&list.items, at, sizeof(list.items));
+	memcpy(&list.count, (const char *)at + sizeof(list.items), sizeof(list.count));
+	return list;
+}
+
+static void free_option(const struct config_option *option, char *object)
+{
+	const struct config_type *type = option->type;
+	struct list list = {.items = object + option->offset, .count = 1};
+
+	if (option->list)
+		list = get_list(object + option->offset);
+	for (size_t i = 0; i < list.count && type->release; i++)
+		type->release(list.items + i * type->size);
+	if (option->list)
+		free(list.items);
+}
+
+static void free_section(const struct config_section *section, char *object)
+{
+	for (size_t i = 0; i < section->option_count; i++)
+		free_option(&section->options[i], object);
+	for (size_t i = 0; i < section->section_count; i++) {
+		const struct config_section *inner = &section->sections[i];
+		struct list list = {.items = object + inner->offset, .count = 1};
+
+		if (inner->title)
+			list = get_list(object + inner->offset);
+		for (size_t j = 0; j < list.count; j++)
+			free_section(inner, list.items + j * inner->size);
+		if (inner->title)
+			free(list.items);
+	}
+	if (section->title && section->title->release)
+		section->title->release(object + section->title_offset);
+}
+
+void config_free(struct config *config)
+{
+	if (!config)
+		return;
+	free_section(&config_root, (char *)config);
+	free(config->path);
+	free(config);
+}
+
+/* --- loading -----------------------------------------------------------------------------------
+ */
+
+static int load(char *text, struct config_report *report, struct config *config)
+{
+	int error;
+
+	config->path = strdup(report->path);
+	if (!config->path)
+		return -ENOMEM;
+	error = config_parse(text, report, config);
+	if (error == 0)
+		error = config_check(config, report);
+	if (error == 0 && report->errors > 0)
+		error = -EINVAL;
+	return error;
+}
+
+/* Takes `text`, changes it and leaves it to the caller. */
+static int load_text(char *text, const char *name, FILE *file, struct config **config)
+{
+	struct config *loaded = calloc(1, sizeof(*loaded));
+	struct config_report report;
+	int error;
+
+	config_report_init(&report, name, file);
+	error = loaded ? load(text, &report, loaded) : -ENOMEM;
+	if (error == -ENOMEM)
+		config_report_error(&report, 0, "out of memory");
+	config_report_flush(&report);
+	if (error < 0) {
+		config_free(loaded);
+		return error;
+	}
+	*config = loaded;
+	return 0;
+}
+
+int config_load_text(const char *text, const char *name, FILE *report, struct config **config)
+{
+	char *copy = strdup(text);
+	int error = -ENOMEM;
+
+	if (copy)
+		error = load_text(copy, name, report, config);
+	else
+		fprintf(report, "%s: error: out of memory\n", name);
+	free(copy);
+	return error;
+}
+
+/* Up to FILE_SIZE_MAX bytes and a NUL. A pipe will do: `mcseald --check /dev/stdin`. */
+static int read_file(const char *path, char *text, size_t *size)
+{
+	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+	if (fd < 0)
+		return -errno;
+	for (*size = 0; *size < FILE_SIZE_MAX;) {
+		ssize_t got = read(fd, text + *size, FILE_SIZE_MAX - *size);
+
+		if (got < 0 && errno != EINTR)
+			return -errno;
+		if (got == 0)
+			break;
+		if (got > 0)
+			*size += (size_t)got;
+	}
+	text[*size] = '\0';
+	return *size < FILE_SIZE_MAX ? 0 : -EFBIG;
+}
+
+/* What a C string cannot tell from the end of the file. */
+static int find_nul(const char *text, size_t size)
+{
+	int line = 1;
+
+	if (!memchr(text, '\0', size))
+		return 0;
+	for (; *text; text++)
+		line += *text == '\n';
+	return line;
+}
+
+/* `text` has room for FILE_SIZE_MAX bytes and a NUL. */
+static int load_file(const char *path, char *text, FILE *report, struct config **config)
+{
+	size_t size = 0;
+	int error = read_file(path, text, &size);
+	int line;
+
+	if (error < 0) {
+		fprintf(report,
+			"%s: error: cannot read the file (%s), expected a text of less than "
+			"1 MiB\n",
+			path, strerror(-error));
+		return error;
+	}
+	line = find_nul(text, size);
+	if (line > 0) {
+		fprintf(report, "%s:%d: error: unexpected byte 0x00, expected plain text\n", path,
+			line);
+		return -EINVAL;
+	}
+	return load_text(text, path, report, config);
+}
+
+int config_load(const char *path, FILE *report, struct config **config)
+{
+	char *text = calloc(1, FILE_SIZE_MAX + 1);
+	int error = -ENOMEM;
+
+	if (text)
+		error = load_file(path, text, report, config);
+	else
+		fprintf(report, "%s: error: out of memory\n", path);
+	free(text);
+	return error;
+}

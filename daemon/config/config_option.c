@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config/config_option.h"
+
+#include "base/error.h"
+#include "config/config.h"
+#include "config/config_value.h"
+
+#define SECONDS(from, to) .minimum = (from), .maximum = (to)*CLOCK_SEC
+
+/* The list members of a struct are a pointer followed by its count, as the tables assume. */
+#define IS_LIST(type, items, count)                                                                \
+	_Static_assert(offsetof(type, count) == offsetof(type, items) + sizeof(void *),            \
+		       #type ": " #count " must follow " #items)
+IS_LIST(struct config_strings, items, count);
+IS_LIST(struct config, plcs, plc_count);
+IS_LIST(struct config, identities, identity_count);
+IS_LIST(struct config, gateways, gateway_count);
+IS_LIST(struct config, edges, edge_count);
+IS_LIST(struct config_plc, ports, port_count);
+IS_LIST(struct config_identity, matches, match_count);
+IS_LIST(struct config_gateway, listen, listen_count);
+IS_LIST(struct config_edge, listen, listen_count);
+IS_LIST(struct config_edge, sources, source_count);
+IS_LIST(struct config_edge, routes, route_count);
+IS_LIST(struct config_route, destinations, destination_count);
+IS_LIST(struct config_route, gateways, gateway_count);
+IS_LIST(struct config_source, addresses, address_count);
+IS_LIST(struct config_source, users, user_count);
+
+/* The word type stores an int; enums are as wide with gcc and clang on Linux. */
+_Static_assert(sizeof(enum log_level) == sizeof(int), "log_level is an int");
+_Static_assert(sizeof(enum config_engine) == sizeof(int), "config_engine is an int");
+_Static_assert(sizeof(enum config_protocol) == sizeof(int), "config_protocol is an int");
+
+static const struct config_word log_levels[] = {
+	{"error", LOG_LEVEL_ERROR},
+	{"warning", LOG_LEVEL_WARNING},
+	{"info", LOG_LEVEL_INFO},
+	{"debug", LOG_LEVEL_DEBUG},
+	{NULL, 0},
+};
+
+static const struct config_word engines[] = {
+	{"auto", CONFIG_ENGINE_AUTO},
+	{"uring", CONFIG_ENGINE_URING},
+	{"epoll", CONFIG_ENGINE_EPOLL},
+	{NULL, 0},
+};
+
+static const struct config_word protocols[] = {
+	{"mc", CONFIG_PROTOCOL_MC},
+	{"opaque", CONFIG_PROTOCOL_OPAQUE},
+	{NULL, 0},
+};
+
+static const struct config_word roles[] = {
+	{"client", false},
+	{"edge", true},
+	{NULL, 0},
+};
+
+#define AT(member) .offset = offsetof(struct config_timeouts, member)
+static const struct config_option timeouts[] = {
+	{"handshake", &config_type_seconds, "3", AT(handshake), SECONDS(10 * CLOCK_MS, 600)},
+	{"proxy_header", &config_type_seconds, "1", AT(proxy_header), SECONDS(10 * CLOCK_MS, 600)},
+	{"dial_gateway", &config_type_seconds, "1.5", AT(dial_gateway),
+	 SECONDS(10 * CLOCK_MS, 600)},
+	{"dial_plc", &config_type_seconds, "1", AT(dial_plc), SECONDS(10 * CLOCK_MS, 600)},
+	{"slot_wait", &config_type_seconds, "1", AT(slot_wait), SECONDS(0, 600)},
+	{"frame_rest", &config_type_seconds, "1", AT(frame_rest), SECONDS(10 * CLOCK_MS, 600)},
+	{"plc_reopen", &config_type_seconds, "0.5", AT(plc_reopen), SECONDS(0, 600)},
+	{"drain", &config_type_seconds, "5", AT(drain), SECONDS(10 * CLOCK_MS, 600)},
+	{"keepalive_idle", &config_type_whole_seconds, "10", AT(keepalive_idle),
+	 SECONDS(CLOCK_SEC, 7200)},
+	{"keepalive_interval", &config_type_whole_seconds, "5", AT(keepalive_interval),
+	 SECONDS(CLOCK_SEC, 7200)},
+	{"keepalive_count", &config_type_number, "3", AT(keepalive_count), .minimum = 1,
+	 .maximum = 127},
+	{"user_timeout", &config_type_seconds, "20", AT(user_timeout), SECONDS(CLOCK_SEC, 7200)},
+};
+#undef AT
+
+#define AT(member) .offset = offsetof(struct config_limits, member)
+static const struct config_option limits[] = {
+	{"sessions", &config_type_number, "10000", AT(sessions), .minimum = 1, .maximum = 1000000},
+	{"handshakes", &config_type_number, "512", AT(handshakes), .minimum = 1, .maximum = 65536},
+	{"frame", &config_type_number, "8200", AT(frame), .minimum = 256,
+	 .maximum = CONFIG_FRAME_MAX},
+};
+#undef AT
+
+#define AT(member) .offset = offsetof(struct config_port, member)
+static const struct config_option port[] = {
+	{"connections", &config_type_number, "1", AT(connections), .minimum = 1, .maximum = 1024},
+	{"protocol", &config_type_word, "mc", AT(protocol), .words = protocols},
+	{"identities", &config_type_string, NULL, AT(identities), .list = true,
+	 .line_offset = offsetof(struct config_port, identities_line)},
+};
+#undef AT
+
+#define AT(member) .offset = offsetof(struct config_plc, member)
+static const struct config_option plc[] = {
+	{"address", &config_type_host, NULL, AT(address), .required = true},
+	{"sni", &config_type_name, NULL, AT(sni), .list = true},
+};
+
+static const struct config_section plc_sections[] = {
+	{
+		.name = "port",
+		.title = &config_type_port,
+		.offset = offsetof(struct config_plc, ports),
+		.size = sizeof(struct config_port),
+		.title_offset = offsetof(struct config_port, number),
+		.line_offset = offsetof(struct config_port, line),
+		.options = port,
+		.option_count = ARRAY_SIZE(port),
+	},
+};
+#undef AT
+
+#define AT(member) .offset = offsetof(struct config_identity, member)
+static const struct config_option identity[] = {
+	{"match", &config_type_match, NULL, AT(matches), .list = true, .required = true},
+	{"role", &config_type_role, "client", AT(edge), .words = roles},
+	{"plcs", &config_type_string, NULL, AT(plcs), .list = true, .required = true,
+	 .line_offset = offsetof(struct config_identity, plcs_line)},
+};
+#undef AT
+
+/* clang-format off */
+/* NOLINTBEGIN(bugprone-macro-parentheses): a type cannot stand in parentheses */
+#define CREDENTIAL(name, type, section, is_required)                                               \
+	{#name, &(type), NULL, .offset = offsetof(section, credentials.name),                      \
+	 .required = (is_required)}
+/* NOLINTEND(bugprone-macro-parentheses) */
+#define CREDENTIALS(section, is_required)                                                          \
+	CREDENTIAL(certificate, config_type_certificate, section, is_required),                    \
+	CREDENTIAL(key, config_type_key, section, is_required),                                    \
+	CREDENTIAL(ca, config_type_ca, section, is_required),                                      \
+	CREDENTIAL(crl, config_type_crl, section, false)
+/* clang-format on */
+
+#define AT(member) .offset = offsetof(struct config_gateway, member)
+static const struct config_option gateway[] = {
+	{"listen", &config_type_address, NULL, AT(listen), .list = true, .required = true,
+	 .line_offset = offsetof(struct config_gateway, listen_line)},
+	CREDENTIALS(struct config_gateway, true),
+	{"plc", &config_type_string, NULL, AT(fixed_plc),
+	 .line_offset = offsetof(struct config_gateway, plc_line)},
+	{"plc_port", &config_type_port, NULL, AT(fixed_port),
+	 .line_offset = offsetof(struct config_gateway, plc_port_line)},
+};
+#undef AT
+
+#define AT(member) .offset = offsetof(struct config_source, member)
+static const struct config_option source[] = {
+	{"addresses", &config_type_prefix, NULL, AT(addresses), .list = true},
+	{"users", &config_type_user, NULL, AT(users), .list = true},
+	{"cgroups", &config_type_cgroup, NULL, AT(cgroups), .list = true},
+	CREDENTIALS(struct config_source, false),
+};
+#undef AT
+
+#define AT(member) .offset = offsetof(struct config_route, member)
+static const struct config_option route[] = {
+	{"destinations", &config_type_destination, NULL, AT(destinations), .list = true,
+	 .required = true, .line_offset = offsetof(struct config_route, destinations_line)},
+	{"gateways", &config_type_address, NULL, AT(gateways), .list = true, .required = true,
+	 .line_offset = offsetof(struct config_route, gateways_line)},
+	{"server_name", &config_type_name, NULL, AT(server_name)},
+	{"proxy_header", &config_type_flag, "yes", AT(proxy_header)},
+	{"protocol", &config_type_word, "mc", AT(protocol), .words = protocols},
+};
+#undef AT
+
+#define AT(member) .offset = offsetof(struct config_edge, member)
+static const struct config_option edge[] = {
+	{"listen", &config_type_address, NULL, AT(listen), .list = true, .required = true,
+	 .line_offset = offsetof(struct config_edge, listen_line)},
+	{"transparent", &config_type_flag, NULL, AT(transparent),
+	 .line_offset = offsetof(struct config_edge, transparent_line)},
+	{"destination", &config_type_address, NULL, AT(destination),
+	 .line_offset = offsetof(struct config_edge, destination_line)},
+	CREDENTIALS(struct config_edge, true),
+};
+
+static const struct config_section edge_sections[] = {
+	{
+		.name = "source",
+		.title = &config_type_name,
+		.offset = offsetof(struct config_edge, sources),
+		.size = sizeof(struct config_source),
+		.title_offset = offsetof(struct config_source, name),
+		.line_offset = offsetof(struct config_source, line),
+		.options = source,
+		.option_count = ARRAY_SIZE(source),
+	},
+	{
+		.name = "route",
+		.title = &config_type_name,
+		.offset = offsetof(struct config_edge, routes),
+		.size = sizeof(struct config_route),
+		.title_offset = offsetof(struct config_route, name),
+		.line_offset = offsetof(struct config_route, line),
+		.options = route,
+		.option_count = ARRAY_SIZE(route),
+	},
+};
+#undef AT
+
+#define AT(member) .offset = offsetof(struct config, member)
+static const struct config_option options[] = {
+	{"log_level", &config_type_word, "info", AT(log_level), .words = log_levels},
+	{"workers", &config_type_number, "0", AT(workers), .minimum = 0, .maximum = 256},
+	{"engine", &config_type_word, "auto", AT(engine), .words = engines},
+	{"mark", &config_type_mark, "0x4d430001", AT(mark)},
+};
+
+static const struct config_section sections[] = {
+	{
+		.name = "timeouts",
+		AT(timeouts),
+		.size = sizeof(struct config_timeouts),
+		.options = timeouts,
+		.option_count = ARRAY_SIZE(timeouts),
+	},
+	{
+		.name = "limits",
+		AT(limits),
+		.size = sizeof(struct config_limits),
+		.options = limits,
+		.option_count = ARRAY_SIZE(limits),
+	},
+	{
+		.name = "plc",
+		.title = &config_type_name,
+		AT(plcs),
+		.size = sizeof(struct config_plc),
+		.title_offset = offsetof(struct config_plc, name),
+		.line_offset = offsetof(struct config_plc, line),
+		.options = plc,
+		.option_count = ARRAY_SIZE(plc),
+		.sections = plc_sections,
+		.section_count = ARRAY_SIZE(plc_sections),
+	},
+	{
+		.name = "identity",
+		.title = &config_type_name,
+		AT(identities),
+		.size = sizeof(struct config_identity),
+		.title_offset = offsetof(struct config_identity, name),
+		.line_offset = offsetof(struct config_identity, line),
+		.options = identity,
+		.option_count = ARRAY_SIZE(identity),
+	},
+	{
+		.name = "gateway",
+		.title = &config_type_name,
+		AT(gateways),
+		.size = sizeof(struct config_gateway),
+		.title_offset = offsetof(struct config_gateway, name),
+		.line_offset = offsetof(struct config_gateway, line),
+		.options = gateway,
+		.option_count = ARRAY_SIZE(gateway),
+	},
+	{
+		.name = "edge",
+		.title = &config_type_name,
+		AT(edges),
+		.size = sizeof(struct config_edge),
+		.title_offset = offsetof(struct config_edge, name),
+		.line_offset = offsetof(struct config_edge, line),
+		.options = edge,
+		.option_count = ARRAY_SIZE(edge),
+		.sections = edge_sections,
+		.section_count = ARRAY_SIZE(edge_sections),
+	},
+};
+#undef AT
+
+const struct config_section config_root = {
+	.name = "the top level",
+	.size = sizeof(struct config),
+	.options = options,
+	.option_count = ARRAY_SIZE(options),
+	.sections = sections,
+	.section_count = ARRAY_SIZE(sections),
+};

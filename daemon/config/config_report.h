@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is wrong with a configuration: collected while it is read and checked, written in the
+ * order of the file's lines at the end, so that an admin sees every fault in one run.
+ */
+#ifndef MCSEAL_CONFIG_CONFIG_REPORT_H
+#define MCSEAL_CONFIG_CONFIG_REPORT_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+struct config_message;
+
+struct config_report {
+	const char *path; /* as printed; borrowed */
+	FILE *file;       /* borrowed */
+	unsigned int errors;
+	unsigned int warnings;
+	struct config_message *messages;
+	size_t count;
+};
+
+void config_report_init(struct config_report *report, const char *path, FILE *file);
+/* `line` 0: the file as a whole. The text says what is wrong and what was expected. */
+void config_report_error(struct config_report *report, int line, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+void config_report_warning(struct config_report *report, int line, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Writes everything, sorted by line, and forgets it; the counts stay. */
+void config_report_flush(struct config_report *report);
+
+#endif
