@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sockets made ready: listening, dialling, and the options both legs of a session carry.
+ * All descriptors are non-blocking and close-on-exec and belong to the caller.
+ */
+#ifndef MCSEAL_NET_SOCKET_H
+#define MCSEAL_NET_SOCKET_H
+
+#include "base/address.h"
+#include "base/clock.h"
+
+#include <stdint.h>
+
+struct socket_options {
+	clock_us keepalive_idle, keepalive_interval; /* rounded up to whole seconds */
+	unsigned int keepalive_count;
+	clock_us user_timeout; /* tcp(7) TCP_USER_TIMEOUT */
+	uint32_t mark;         /* socket(7) SO_MARK; 0 = none. Needs CAP_NET_RAW or CAP_NET_ADMIN */
+};
+
+/*
+ * A listening TCP socket on `address` with SO_REUSEPORT, so that every worker has its own and the
+ * kernel spreads connections. An IPv6 listener takes no IPv4. 0 or -errno.
+ */
+int socket_listen(const struct address *address, int *fd);
+/* A TCP socket for connect(2) with the options set, the mark included. 0 or -errno. */
+int socket_dial(const struct address *address, const struct socket_options *options, int *fd);
+/* The same options for an accepted connection, but for the mark. 0 or -errno. */
+int socket_prepare(int fd, const struct socket_options *options);
+
+/* The two ends of a connected socket, IPv4-mapped addresses made plain. 0 or -errno. */
+int socket_peer(int fd, struct address *address);
+int socket_local(int fd, struct address *address);
+
+/* May this process set SO_MARK? 0 or -errno; asked once at start. */
+int socket_probe_mark(uint32_t mark);
+
+#endif
