@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tls/handshake.h"
+
+#include "base/error.h"
+#include "tls/identity.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <string.h>
+
+struct handshake {
+	SSL *ssl;
+	const struct tls_context *context;
+	bool expects_mcseal;
+};
+
+static bool expect_name(SSL *ssl, const struct handshake_server *server)
+{
+	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
+	const struct address *address = &server->address;
+
+	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
+						       X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	if (server->name != NULL)
+		return SSL_set_tlsext_host_name(ssl, server->name) == 1 &&
+		       X509_VERIFY_PARAM_set1_host(param, server->name, 0) == 1;
+	/* RFC 6066 3: no SNI for a literal address. */
+	if (address->any.sa_family == AF_INET6)
+		return X509_VERIFY_PARAM_set1_ip(
+			       param, (const unsigned char *)&address->v6.sin6_addr, 16) == 1;
+	return X509_VERIFY_PARAM_set1_ip(param, (const unsigned char *)&address->v4.sin_addr, 4) ==
+	       1;
+}
+
+static bool expect_server(SSL *ssl, const struct handshake_server *server)
+{
+	static const unsigned char offered[] = "\x08" TLS_ALPN_MCSEAL;
+
+	/* SSL_set_alpn_protos() alone among its kind returns 0 for success. */
+	if (server->mcseal && SSL_set_alpn_protos(ssl, offered, sizeof(offered) - 1) != 0)
+		return false;
+	return expect_name(ssl, server);
+}
+
+int handshake_new(const struct tls_context *context, int fd, const struct handshake_server *server,
+		  struct handshake **out)
+{
+	struct handshake *handshake = calloc(1, sizeof(*handshake));
+	bool ok;
+
+	if (handshake == NULL)
+		return -ENOMEM;
+	handshake->context = context;
+	handshake->ssl = SSL_new(context->ssl_context);
+	ok = handshake->ssl != NULL && SSL_set_fd(handshake->ssl, fd) == 1;
+	if (ok && context->role == TLS_ROLE_EDGE) {
+		handshake->expects_mcseal = server->mcseal;
+		ok = expect_server(handshake->ssl, server);
+	}
+	if (!ok) {
+		ERR_clear_error();
+		handshake_free(handshake);
+		return -ENOMEM;
+	}
+	if (context->role == TLS_ROLE_EDGE)
+		SSL_set_connect_state(handshake->ssl);
+	else
+		SSL_set_accept_state(handshake->ssl);
+	*out = handshake;
+	return 0;
+}
+
+void handshake_free(struct handshake *handshake)
+{
+	if (handshake == NULL)
+		return;
+	SSL_free(handshake->ssl);
+	free(handshake);
+}
+
+SSL *handshake_steal(struct handshake *handshake)
+{
+	SSL *ssl = handshake->ssl;
+
+	handshake->ssl = NULL;
+	return ssl;
+}
+
+const char *handshake_version(const struct handshake *handshake)
+{
+	return SSL_get_version(handshake->ssl);
+}
+
+const char *handshake_cipher(const struct handshake *handshake)
+{
+	return SSL_get_cipher_name(handshake->ssl);
+}
+
+static void describe_certificate(const SSL *ssl, struct handshake_peer *peer)
+{
+	X509 *certificate = SSL_get0_peer_certificate(ssl);
+
+	if (certificate == NULL)
+		return;
+	identity_subject(certificate, peer->subject, sizeof(peer->subject));
+	identity_serial(certificate, peer->serial, sizeof(peer->serial));
+}
+
+static void describe(const struct handshake *handshake, struct handshake_peer *peer)
+{
+	const char *server_name = SSL_get_servername(handshake->ssl, TLSEXT_NAMETYPE_host_name);
+	const unsigned char *alpn = NULL;
+	unsigned int alpn_size = 0;
+
+	SSL_get0_alpn_selected(handshake->ssl, &alpn, &alpn_size);
+	peer->mcseal = alpn_size == strlen(TLS_ALPN_MCSEAL) &&
+		       memcmp(alpn, TLS_ALPN_MCSEAL, alpn_size) == 0;
+	peer->identity = SSL_get_app_data(handshake->ssl);
+	if (handshake->context->role == TLS_ROLE_GATEWAY && server_name != NULL)
+		snprintf(peer->server_name, sizeof(peer->server_name), "%s", server_name);
+}
+
+/* What went wrong, in words that an operator can act on. */
+static int failed(const struct handshake *handshake, int error, int system_error,
+		  struct handshake_peer *peer)
+{
+	long verified = SSL_get_verify_result(handshake->ssl);
+	unsigned long code = ERR_peek_error();
+	int reason = ERR_GET_REASON(code);
+
+	if (verified == X509_V_ERR_PERMITTED_VIOLATION)
+		snprintf(peer->reason, sizeof(peer->reason),
+			 "certificate is valid but matches no identity");
+	else if (verified != X509_V_OK)
+		snprintf(peer->reason, sizeof(peer->reason), "peer's certificate refused: %s",
+			 X509_verify_cert_error_string(verified));
+	else if (code != 0 && reason >= SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256)
+		snprintf(peer->reason, sizeof(peer->reason), "peer sent alert: %s",
+			 SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET));
+	else if (code != 0 && ERR_GET_LIB(code) == ERR_LIB_SSL)
+		snprintf(peer->reason, sizeof(peer->reason), "%s", ERR_reason_error_string(code));
+	else if (error == SSL_ERROR_SYSCALL && system_error != 0)
+		snprintf(peer->reason, sizeof(peer->reason), "connection: %s",
+			 strerror(system_error));
+	else
+		snprintf(peer->reason, sizeof(peer->reason), "peer closed the connection");
+	ERR_clear_error();
+	return -EPROTO;
+}
+
+int handshake_step(struct handshake *handshake, struct handshake_peer *peer)
+{
+	int result, error, system_error;
+
+	ERR_clear_error();
+	errno = 0;
+	result = SSL_do_handshake(handshake->ssl);
+	system_error = errno;
+	error = SSL_get_error(handshake->ssl, result);
+	if (error == SSL_ERROR_WANT_READ)
+		return HANDSHAKE_WANT_READ;
+	if (error == SSL_ERROR_WANT_WRITE)
+		return HANDSHAKE_WANT_WRITE;
+	describe_certificate(handshake->ssl, peer);
+	if (result != 1)
+		return failed(handshake, error, system_error, peer);
+	describe(handshake, peer);
+	if (handshake->expects_mcseal && !peer->mcseal) {
+		snprintf(peer->reason, sizeof(peer->reason),
+			 "server does not speak " TLS_ALPN_MCSEAL
+			 " (proxy_header = no is for foreign TLS servers)");
+		return -EPROTO;
+	}
+	if (SSL_version(handshake->ssl) == TLS1_2_VERSION &&
+	    SSL_get_extms_support(handshake->ssl) != 1) {
+		snprintf(peer->reason, sizeof(peer->reason),
+			 "peer speaks TLS 1.2 without the extended master secret (RFC 7627)");
+		return -EPROTO;
+	}
+	return 0;
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tls/tls_context.h"
+
+#include "base/error.h"
+#include "tls/identity.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <string.h>
+#include <time.h>
+
+#define EXPIRY_WARNING_DAYS 30
+
+/* RFC 8446 B.4; CCM is left out, it has no kernel path worth having. */
+#define SUITES_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+#define SUITES_12 "ECDHE+AESGCM:ECDHE+CHACHA20"
+#define GROUPS    "X25519:P-256:P-384"
+
+struct loading {
+	struct tls_context *context;
+	const struct config_credentials *files;
+	const char *where;
+	FILE *report;
+	bool failed;
+};
+
+static void fault(struct loading *loading, const char *file, const char *what)
+{
+	unsigned long code = ERR_peek_last_error();
+	const char *reason = code ? ERR_reason_error_string(code) : NULL;
+
+	fprintf(loading->report, "%s: error: %s: %s%s%s\n", file, loading->where, what,
+		reason ? ": " : "", reason ? reason : "");
+	ERR_clear_error();
+	loading->failed = true;
+}
+
+/* A key file may ask for a pass phrase; a daemon has nobody to ask. */
+static int no_pass_phrase(char *buffer, int size, int writing, void *argument)
+{
+	(void)buffer;
+	(void)size;
+	(void)writing;
+	(void)argument;
+	return -1;
+}
+
+static void check_dates(struct loading *loading, const X509 *certificate)
+{
+	const char *file = loading->files->certificate;
+	time_t soon = time(NULL) + EXPIRY_WARNING_DAYS * 24 * 3600;
+
+	if (X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0)
+		fault(loading, file, "the certificate has expired");
+	else if (X509_cmp_time(X509_get0_notAfter(certificate), &soon) < 0)
+		fprintf(loading->report, "%s: warning: %s: expires within %d days\n", file,
+			loading->where, EXPIRY_WARNING_DAYS);
+	if (X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0)
+		fault(loading, file,
+		      "the certificate is not valid yet (is this host's clock right?)");
+}
+
+static void check_usage(struct loading *loading, X509 *certificate)
+{
+	bool server = loading->context->role == TLS_ROLE_GATEWAY;
+	int purpose = server ? X509_PURPOSE_SSL_SERVER : X509_PURPOSE_SSL_CLIENT;
+
+	if (X509_check_purpose(certificate, purpose, 0) != 1)
+		fault(loading, loading->files->certificate,
+		      server ? "not usable for a TLS server (extended key usage serverAuth)"
+			     : "not usable for a TLS client (extended key usage clientAuth)");
+}
+
+static void load_certificate(struct loading *loading)
+{
+	const struct config_credentials *files = loading->files;
+	SSL_CTX *context = loading->context->ssl_context;
+
+	if (SSL_CTX_use_certificate_chain_file(context, files->certificate) != 1) {
+		fault(loading, files->certificate, "no usable PEM certificate chain");
+		return;
+	}
+	check_dates(loading, SSL_CTX_get0_certificate(context));
+	check_usage(loading, SSL_CTX_get0_certificate(context));
+	if (SSL_CTX_use_PrivateKey_file(context, files->key, SSL_FILETYPE_PEM) != 1)
+		fault(loading, files->key, "no usable PEM private key without pass phrase");
+	else if (SSL_CTX_check_private_key(context) != 1)
+		fault(loading, files->key, "not the key of the certificate");
+}
+
+static void load_trust(struct loading *loading)
+{
+	const struct config_credentials *files = loading->files;
+	SSL_CTX *context = loading->context->ssl_context;
+	STACK_OF(X509_NAME) * names;
+
+	if (SSL_CTX_load_verify_file(context, files->ca) != 1) {
+		fault(loading, files->ca, "no usable PEM CA certificate");
+		return;
+	}
+	if (loading->context->role != TLS_ROLE_GATEWAY)
+		return;
+	/* Tells clients with several certificates which one to send. */
+	names = SSL_load_client_CA_file(files->ca);
+	if (names != NULL)
+		SSL_CTX_set_client_CA_list(context, names);
+}
+
+static void load_crl(struct loading *loading)
+{
+	X509_STORE *store = SSL_CTX_get_cert_store(loading->context->ssl_context);
+	X509_LOOKUP *lookup;
+
+	if (loading->files->crl == NULL)
+		return;
+	lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+	if (lookup == NULL ||
+	    X509_load_crl_file(lookup, loading->files->crl, X509_FILETYPE_PEM) < 1)
+		fault(loading, loading->files->crl, "no usable PEM certificate revocation list");
+	/* A CA without a list, or with a stale one, then vouches for nobody. */
+	X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+}
+
+/*
+ * Runs inside the handshake, so that a peer without identity is told by an alert. The chain is
+ * verified first; OpenSSL has no way to send access_denied from here, so the alert is
+ * certificate_unknown ("some other issue rendered it unacceptable", RFC 8446 6.2).
+ */
+static int verify_client(X509_STORE_CTX *store, void *argument)
+{
+	const struct tls_context *context = argument;
+	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+	const struct config_identity *identity;
+
+	if (X509_verify_cert(store) != 1)
+		return 0;
+	identity = identity_find(context->config, X509_STORE_CTX_get0_cert(store));
+	if (identity == NULL) {
+		X509_STORE_CTX_set_error(store, X509_V_ERR_PERMITTED_VIOLATION);
+		return 0;
+	}
+	SSL_set_app_data(ssl, (void *)identity); /* NOLINT: handshake.c reads it back as const */
+	return 1;
+}
+
+static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_size,
+		       const unsigned char *in, unsigned int in_size, void *argument)
+{
+	static const unsigned char ours[] = "\x08" TLS_ALPN_MCSEAL;
+
+	(void)ssl;
+	(void)argument;
+	/* Somebody who asks for other protocols only took us for another service: RFC 9325 3.8. */
+	if (SSL_select_next_proto((unsigned char **)(uintptr_t)out, out_size, ours,
+				  sizeof(ours) - 1, in, in_size) != OPENSSL_NPN_NEGOTIATED)
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	return SSL_TLSEXT_ERR_OK;
+}
+
+static int set_protocol(SSL_CTX *context)
+{
+	SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+					     SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE);
+	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_num_tickets(context, 0);
+	SSL_CTX_set_max_early_data(context, 0);
+	SSL_CTX_set_read_ahead(context, 0);
+	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
+	SSL_CTX_set_security_level(context, 2); /* RSA and DH from 2048 bits, SHA-2 */
+	SSL_CTX_set_default_passwd_cb(context, no_pass_phrase);
+	return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
+	       SSL_CTX_set_ciphersuites(context, SUITES_13) == 1 &&
+	       SSL_CTX_set_cipher_list(context, SUITES_12) == 1 &&
+	       SSL_CTX_set1_groups_list(context, GROUPS) == 1;
+}
+
+static void set_role(struct tls_context *context)
+{
+	SSL_CTX *ssl_context = context->ssl_context;
+
+	if (context->role == TLS_ROLE_EDGE) {
+		SSL_CTX_set_verify(ssl_context, SSL_VERIFY_PEER, NULL);
+		return;
+	}
+	SSL_CTX_set_verify(ssl_context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	SSL_CTX_set_cert_verify_callback(ssl_context, verify_client, context);
+	SSL_CTX_set_alpn_select_cb(ssl_context, select_alpn, NULL);
+}
+
+int tls_context_new(const struct config *config, const struct config_credentials *credentials,
+		    enum tls_role role, const char *where, FILE *report, struct tls_context **out)
+{
+	struct tls_context *context = calloc(1, sizeof(*context));
+	struct loading loading = {
+		.context = context, .files = credentials, .where = where, .report = report};
+
+	if (context == NULL)
+		return -ENOMEM;
+	context->role = role;
+	context->config = config;
+	context->ssl_context =
+		SSL_CTX_new(role == TLS_ROLE_GATEWAY ? TLS_server_method() : TLS_client_method());
+	if (context->ssl_context == NULL || !set_protocol(context->ssl_context)) {
+		tls_context_free(context);
+		return -ENOMEM;
+	}
+	set_role(context);
+	load_certificate(&loading);
+	load_trust(&loading);
+	load_crl(&loading);
+	if (loading.failed) {
+		tls_context_free(context);
+		return -EINVAL;
+	}
+	*out = context;
+	return 0;
+}
+
+void tls_context_free(struct tls_context *context)
+{
+	if (context == NULL)
+		return;
+	SSL_CTX_free(context->ssl_context);
+	free(context);
+}

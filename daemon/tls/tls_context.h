@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What all handshakes of one listener or edge share: certificate chain, key, trust anchors, CRL,
+ * versions, ciphers. Built once from files, constant afterwards, usable by every thread
+ * (SSL_CTX is internally locked for what a handshake needs of it).
+ *
+ * TLS 1.3, and TLS 1.2 with ECDHE, an AEAD and the extended master secret (RFC 7627). No
+ * renegotiation, no compression, no early data, no tickets: a session is one full handshake.
+ */
+#ifndef MCSEAL_TLS_TLS_CONTEXT_H
+#define MCSEAL_TLS_TLS_CONTEXT_H
+
+#include "config/config.h"
+
+#include <openssl/ssl.h>
+#include <stdio.h>
+
+/* RFC 7301: what an edge offers and a gateway of ours agrees to. */
+#define TLS_ALPN_MCSEAL "mcseal/1"
+
+enum tls_role {
+	TLS_ROLE_GATEWAY, /* server; asks for and maps a client certificate */
+	TLS_ROLE_EDGE,    /* client; checks the gateway's name */
+};
+
+struct tls_context {
+	SSL_CTX *ssl_context;
+	enum tls_role role;
+	const struct config *config; /* identities; outlives the context */
+};
+
+/*
+ * Loads and judges the files of `credentials`. Every fault goes to `report` as a line
+ * `FILE: error: what` (or warning: expires soon); `where` ("gateway \"plant\"") begins each. 0 with
+ * *context, -EINVAL when anything was wrong, -ENOMEM. Blocking file I/O.
+ */
+int tls_context_new(const struct config *config, const struct config_credentials *credentials,
+		    enum tls_role role, const char *where, FILE *report,
+		    struct tls_context **context);
+void tls_context_free(struct tls_context *context);
+
+#endif
