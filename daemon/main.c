@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mcseald: reads its configuration, opens its listeners, starts its threads, announces that it is
+ * ready, and stops when told to. The order of the calls in run() is the design.
+ */
+#include "base/error.h"
+#include "base/log.h"
+#include "config/config.h"
+#include "net/socket.h"
+#include "proxy/handshake_pool.h"
+#include "proxy/snapshot.h"
+#include "proxy/worker.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#define DEFAULT_PATH      "/etc/mcseal/mcseald.conf"
+#define WORKERS_MAX       256
+#define HANDSHAKE_THREADS 2
+
+const char *argp_program_version = "mcseald " MCSEAL_VERSION;
+
+struct arguments {
+	const char *path;
+	bool check;
+};
+
+static const struct argp_option options[] = {
+	{"check", 'c', NULL, 0, "Say everything that is wrong with the configuration, and exit", 0},
+	{0},
+};
+
+static error_t parse_option(int key, char *value, struct argp_state *state)
+{
+	struct arguments *arguments = state->input;
+
+	switch (key) {
+	case 'c':
+		arguments->check = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (state->arg_num > 0)
+			argp_error(state, "one configuration file, not two: %s", value);
+		arguments->path = value;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp argp = {
+	.options = options,
+	.parser = parse_option,
+	.args_doc = "[FILE]",
+	.doc = "Carries MC protocol (SLMP) connections in mutual TLS, as edge, as gateway, or "
+	       "both.\n"
+	       "\vFILE is " DEFAULT_PATH " unless given. Its format is told in mcseald.conf.md.",
+};
+
+/* Files are judged whole: the configuration's text, then every certificate that it names. */
+static int load(const char *path, struct snapshot **snapshot)
+{
+	struct config *config;
+	int error = config_load(path, stderr, &config);
+
+	if (error < 0)
+		return error;
+	log_set_level(config->log_level);
+	return snapshot_new(config, stderr, snapshot);
+}
+
+static unsigned int worker_count(const struct config *config)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (config->workers > 0)
+		return config->workers < WORKERS_MAX ? config->workers : WORKERS_MAX;
+	return cores < 1 ? 1 : cores > 4 ? 4 : (unsigned int)cores;
+}
+
+/* Which loop serves, said once with the reason. Negative: the configured one is not to be had. */
+static int choose_engine(const struct config *config, enum ring_engine *engine)
+{
+	const char *step = "";
+	int error = config->engine == CONFIG_ENGINE_EPOLL ? 0 : ring_probe_uring(&step);
+	struct log_entry entry;
+	char why[160];
+
+	*engine = RING_ENGINE_URING;
+	snprintf(why, sizeof(why), "the kernel offers everything needed");
+	if (config->engine == CONFIG_ENGINE_EPOLL) {
+		*engine = RING_ENGINE_EPOLL;
+		snprintf(why, sizeof(why), "engine = epoll");
+	} else if (error < 0) {
+		*engine = RING_ENGINE_EPOLL;
+		snprintf(why, sizeof(why), "io_uring is not to be had: %s: %s", step,
+			 strerrordesc_np(-error));
+	}
+	log_begin(&entry, LOG_LEVEL_INFO, "engine");
+	log_field(&entry, "loop", "%s", ring_engine_name(*engine));
+	log_field(&entry, "why", "%s", why);
+	log_field(&entry, "relay", "copy");
+	log_field(&entry, "tls-path", "user space");
+	log_field(&entry, "tls-why", "this version makes all records in user space");
+	log_end(&entry);
+	return config->engine == CONFIG_ENGINE_URING && error < 0 ? error : 0;
+}
+
+/* Thousands of sessions are two descriptors each. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void drop_mark_if_forbidden(struct snapshot *snapshot)
+{
+	int error = snapshot->socket_options.mark ? socket_probe_mark(snapshot->socket_options.mark)
+						  : 0;
+
+	if (error == 0)
+		return;
+	/* Without the mark only rules that match PLC addresses exactly are safe from loops. */
+	log_simple(LOG_LEVEL_WARNING, "mark-not-set", "why",
+		   "SO_MARK: %s (needs CAP_NET_RAW); `mark = 0` silences this",
+		   strerrordesc_np(-error));
+	snapshot->socket_options.mark = 0;
+}
+
+static int start_workers(struct worker **workers, unsigned int count, enum ring_engine engine,
+			 struct snapshot *snapshot, struct handshake_pool *pool)
+{
+	int error = 0;
+
+	for (unsigned int i = 0; i < count && error == 0; i++)
+		error = worker_new(i, engine, snapshot, pool, &workers[i]);
+	return error;
+}
+
+static void stop_workers(struct worker **workers, unsigned int count, struct handshake_pool *pool)
+{
+	for (unsigned int i = 0; i < count; i++)
+		if (workers[i] != NULL)
+			worker_stop(workers[i]);
+	handshake_pool_stop(pool);
+	for (unsigned int i = 0; i < count; i++)
+		worker_join(workers[i]);
+	handshake_pool_free(pool);
+}
+
+static void wait_for_end(const sigset_t *signals)
+{
+	int number = sigwaitinfo(signals, NULL);
+
+	while (number < 0)
+		number = sigwaitinfo(signals, NULL);
+	log_simple(LOG_LEVEL_INFO, "stopping", "signal", "%s", sigabbrev_np(number));
+}
+
+static int serve(struct snapshot *snapshot, const sigset_t *signals)
+{
+	struct worker *workers[WORKERS_MAX] = {0};
+	struct handshake_pool *pool = NULL;
+	const struct config *config = snapshot->config;
+	unsigned int count = worker_count(config);
+	enum ring_engine engine;
+	int error = choose_engine(config, &engine);
+
+	if (error == 0)
+		error = handshake_pool_new(engine, HANDSHAKE_THREADS, config->limits.handshakes,
+					   &pool);
+	if (error == 0)
+		error = start_workers(workers, count, engine, snapshot, pool);
+	if (error == 0) {
+		log_simple(LOG_LEVEL_INFO, "ready", "workers", "%u", count);
+		wait_for_end(signals);
+	} else {
+		log_simple(LOG_LEVEL_ERROR, "start-failed", "error", "%s", strerrordesc_np(-error));
+	}
+	stop_workers(workers, count, pool);
+	return error;
+}
+
+static int run(const struct arguments *arguments)
+{
+	struct snapshot *snapshot;
+	sigset_t signals;
+	int error;
+
+	error = load(arguments->path, &snapshot);
+	if (error < 0)
+		return 1;
+	if (arguments->check) {
+		snapshot_release(snapshot);
+		printf("%s: ok\n", arguments->path);
+		return 0;
+	}
+	/* Keys are in this memory: no core dumps, no ptrace by the same user. */
+	(void)prctl(PR_SET_DUMPABLE, 0);
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread: all inherit it */
+	raise_descriptor_limit();
+	drop_mark_if_forbidden(snapshot);
+	error = serve(snapshot, &signals);
+	snapshot_release(snapshot);
+	return error < 0 ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments arguments = {.path = DEFAULT_PATH};
+
+	argp_parse(&argp, argc, argv, 0, NULL, &arguments);
+	return run(&arguments);
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/handshake_pool.h"
+
+#include "base/error.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <string.h>
+
+TAILQ_HEAD(job_list, handshake_job);
+
+struct handshake_thread {
+	pthread_t thread;
+	bool running;
+	struct ring *ring;
+	struct op_owner woken;
+	struct inbox inbox;
+	struct job_list silent;  /* in progress, nothing received yet */
+	struct job_list talking; /* in progress */
+	struct job_list waiting; /* beyond the limit */
+	unsigned int in_progress, limit;
+	atomic_bool stopping;
+	enum ring_engine engine;
+	pthread_barrier_t *started;
+	int error;
+};
+
+struct handshake_pool {
+	atomic_uint next;
+	unsigned int thread_count;
+	struct handshake_thread threads[];
+};
+
+static void begin(struct handshake_thread *thread, struct handshake_job *job);
+
+/* The one way out of a job; its poll has ended. */
+static void answer(struct handshake_job *job)
+{
+	struct handshake_thread *thread = job->thread;
+
+	timer_stop(ring_timers(thread->ring), &job->deadline);
+	TAILQ_REMOVE(job->silent ? &thread->silent : &thread->talking, job, entry);
+	thread->in_progress--;
+	if (job->result < 0) {
+		handshake_free(job->handshake);
+		job->handshake = NULL;
+	}
+	inbox_post(job->reply_to, &job->message);
+}
+
+static void take_waiting(struct handshake_thread *thread)
+{
+	struct handshake_job *job = TAILQ_FIRST(&thread->waiting);
+
+	if (job == NULL || thread->in_progress >= thread->limit)
+		return;
+	TAILQ_REMOVE(&thread->waiting, job, entry);
+	begin(thread, job);
+}
+
+static void end(struct handshake_job *job, int result)
+{
+	struct handshake_thread *thread = job->thread;
+
+	if (job->result == 0)
+		job->result = result;
+	if (op_armed(&job->poll)) {
+		ring_cancel(thread->ring, &job->poll); /* its completion answers */
+		return;
+	}
+	answer(job);
+	take_waiting(thread);
+}
+
+static void advance(struct handshake_job *job)
+{
+	int outcome = handshake_step(job->handshake, &job->peer);
+
+	if (outcome == HANDSHAKE_WANT_READ)
+		ring_poll(job->thread->ring, &job->poll, job->fd, POLLIN);
+	else if (outcome == HANDSHAKE_WANT_WRITE)
+		ring_poll(job->thread->ring, &job->poll, job->fd, POLLOUT);
+	else
+		end(job, outcome);
+}
+
+static void start_tls(struct handshake_job *job)
+{
+	int error = handshake_new(job->context, job->fd, &job->server, &job->handshake);
+
+	if (error < 0)
+		end(job, error);
+	else
+		advance(job);
+}
+
+static void polled(struct op_owner *owner, struct op *op, const struct op_result *result)
+{
+	struct handshake_job *job = container_of(owner, struct handshake_job, owner);
+
+	(void)op;
+	if (job->result < 0 || result->res < 0) {
+		end(job, job->result < 0 ? job->result : result->res);
+		return;
+	}
+	if (job->silent) {
+		job->silent = false;
+		TAILQ_REMOVE(&job->thread->silent, job, entry);
+		TAILQ_INSERT_TAIL(&job->thread->talking, job, entry);
+	}
+	if (job->handshake == NULL)
+		start_tls(job);
+	else
+		advance(job);
+}
+
+static void expired(struct timer *timer)
+{
+	struct handshake_job *job = container_of(timer, struct handshake_job, deadline);
+
+	snprintf(job->peer.reason, sizeof(job->peer.reason),
+		 job->silent ? "peer sent nothing" : "peer did not finish in time");
+	end(job, -ETIMEDOUT);
+}
+
+/* A gateway's job costs a descriptor and this struct until the peer's first byte. */
+static void begin(struct handshake_thread *thread, struct handshake_job *job)
+{
+	int error;
+
+	job->silent = job->context->role == TLS_ROLE_GATEWAY;
+	TAILQ_INSERT_TAIL(job->silent ? &thread->silent : &thread->talking, job, entry);
+	thread->in_progress++;
+	job->deadline.expired = expired;
+	error = timer_set(ring_timers(thread->ring), &job->deadline,
+			  clock_now() + job->time_allowed);
+	if (error < 0)
+		end(job, error);
+	else if (job->silent)
+		ring_poll(thread->ring, &job->poll, job->fd, POLLIN);
+	else
+		start_tls(job);
+}
+
+static void received(struct message *message)
+{
+	struct handshake_job *job = container_of(message, struct handshake_job, start);
+	struct handshake_thread *thread = job->thread;
+	struct handshake_job *oldest = TAILQ_FIRST(&thread->silent);
+
+	job->owner.complete = polled;
+	job->poll.owner = &job->owner;
+	if (thread->in_progress < thread->limit) {
+		begin(thread, job);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&thread->waiting, job, entry);
+	if (oldest != NULL && oldest->result == 0) {
+		snprintf(oldest->peer.reason, sizeof(oldest->peer.reason),
+			 "peer sent nothing and others wait");
+		end(oldest, -EBUSY);
+	}
+}
+
+static void cancel_all(struct handshake_thread *thread)
+{
+	struct job_list *lists[] = {&thread->silent, &thread->talking};
+	struct handshake_job *job, *next;
+
+	while ((job = TAILQ_FIRST(&thread->waiting)) != NULL) {
+		TAILQ_REMOVE(&thread->waiting, job, entry);
+		job->result = -ECANCELED;
+		inbox_post(job->reply_to, &job->message);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		for (job = TAILQ_FIRST(lists[i]); job != NULL; job = next) {
+			next = TAILQ_NEXT(job, entry);
+			end(job, -ECANCELED);
+		}
+	}
+}
+
+static void woken(struct op_owner *owner, struct op *op, const struct op_result *result)
+{
+	struct handshake_thread *thread = container_of(owner, struct handshake_thread, woken);
+
+	(void)op;
+	(void)result;
+	inbox_deliver(&thread->inbox);
+	if (atomic_load(&thread->stopping))
+		cancel_all(thread);
+}
+
+static void *run(void *argument)
+{
+	struct handshake_thread *thread = argument;
+
+	thread->error = ring_new(thread->engine, 2, &thread->woken, &thread->ring);
+	if (thread->error == 0)
+		inbox_init(&thread->inbox, thread->ring);
+	pthread_barrier_wait(thread->started);
+	if (thread->error < 0)
+		return NULL;
+	while (!atomic_load(&thread->stopping) || thread->in_progress > 0)
+		if (ring_run_once(thread->ring) < 0)
+			abort(); /* a ring that fails leaves sessions that can never end */
+	/* Only the thread that made the ring may end it. */
+	ring_free(thread->ring);
+	inbox_deinit(&thread->inbox);
+	return NULL;
+}
+
+static int start_thread(struct handshake_thread *thread, enum ring_engine engine,
+			unsigned int limit)
+{
+	pthread_barrier_t started;
+	int error;
+
+	TAILQ_INIT(&thread->silent);
+	TAILQ_INIT(&thread->talking);
+	TAILQ_INIT(&thread->waiting);
+	thread->woken.complete = woken;
+	thread->limit = limit;
+	thread->engine = engine;
+	thread->started = &started;
+	pthread_barrier_init(&started, NULL, 2);
+	error = -pthread_create(&thread->thread, NULL, run, thread);
+	if (error == 0) {
+		pthread_barrier_wait(&started);
+		error = thread->error;
+		thread->running = error == 0;
+		if (error < 0)
+			pthread_join(thread->thread, NULL);
+	}
+	pthread_barrier_destroy(&started);
+	return error;
+}
+
+int handshake_pool_new(enum ring_engine engine, unsigned int threads, unsigned int limit,
+		       struct handshake_pool **out)
+{
+	struct handshake_pool *pool = calloc(1, sizeof(*pool) + threads * sizeof(pool->threads[0]));
+	int error = 0;
+
+	if (pool == NULL)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < threads && error == 0; i++) {
+		pool->thread_count++;
+		error = start_thread(&pool->threads[i], engine, (limit + threads - 1) / threads);
+	}
+	if (error < 0) {
+		handshake_pool_stop(pool);
+		handshake_pool_free(pool);
+		return error;
+	}
+	*out = pool;
+	return 0;
+}
+
+void handshake_pool_start(struct handshake_pool *pool, struct handshake_job *job)
+{
+	unsigned int turn = atomic_fetch_add(&pool->next, 1);
+
+	job->thread = &pool->threads[turn % pool->thread_count];
+	job->start.deliver = received;
+	inbox_post(&job->thread->inbox, &job->start);
+}
+
+void handshake_pool_stop(struct handshake_pool *pool)
+{
+	if (pool == NULL)
+		return;
+	for (unsigned int i = 0; i < pool->thread_count; i++) {
+		struct handshake_thread *thread = &pool->threads[i];
+
+		if (!thread->running)
+			continue;
+		atomic_store(&thread->stopping, true);
+		ring_wake(thread->ring);
+		pthread_join(thread->thread, NULL);
+		thread->running = false;
+	}
+}
+
+void handshake_pool_free(struct handshake_pool *pool)
+{
+	free(pool);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * TLS handshakes on threads of their own, so that a plant's power-up (a thousand reconnects) or
+ * a flood of half-open connections never delays a frame that is being relayed.
+ *
+ * The number in progress is capped; further jobs wait in order. When the cap is reached, a
+ * gateway's job whose peer has not sent a single byte gives way, oldest first: connections that
+ * only sit there cannot shut others out.
+ */
+#ifndef MCSEAL_PROXY_HANDSHAKE_POOL_H
+#define MCSEAL_PROXY_HANDSHAKE_POOL_H
+
+#include "base/clock.h"
+#include "proxy/inbox.h"
+#include "ring/ring.h"
+#include "tls/handshake.h"
+
+struct handshake_pool;
+struct handshake_thread;
+
+/* One handshake. The poster fills the first block and owns the job again when it is answered. */
+struct handshake_job {
+	const struct tls_context *context;
+	int fd;                         /* connected; nobody else touches it meanwhile */
+	struct handshake_server server; /* edge only */
+	clock_us time_allowed;          /* from the start of the handshake */
+	struct inbox *reply_to;         /* gets `message`, deliver() set by the poster */
+	struct message message;
+
+	/* The answer: 0, -EPROTO, -ETIMEDOUT, -EBUSY (gave way), -ECANCELED (stop), -ENOMEM. */
+	int result;
+	struct handshake *handshake; /* done: to be turned into a tls_stream, then freed */
+	struct handshake_peer peer;
+
+	/* The pool's. */
+	struct handshake_thread *thread;
+	struct op_owner owner;
+	struct op poll;
+	struct timer deadline;
+	struct message start;
+	bool silent;
+	TAILQ_ENTRY(handshake_job) entry;
+};
+
+/* `limit` handshakes in progress over all `threads`. 0 or -errno. */
+int handshake_pool_new(enum ring_engine engine, unsigned int threads, unsigned int limit,
+		       struct handshake_pool **pool);
+/*
+ * Ends every job with -ECANCELED; their answers are posted before this returns. Nobody may start
+ * a job any more. Accepts NULL.
+ */
+void handshake_pool_stop(struct handshake_pool *pool);
+/* After handshake_pool_stop(). Accepts NULL. */
+void handshake_pool_free(struct handshake_pool *pool);
+/* Any thread. */
+void handshake_pool_start(struct handshake_pool *pool, struct handshake_job *job);
+
+#endif

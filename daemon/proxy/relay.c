@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How it works
+ *
+ * Each direction is pumped on its own: as long as the far side can take something, the frame at
+ * the front of the input is sent. A leg sends one thing at a time, so a slow reader blocks its
+ * direction; its other side then stops receiving once a frame's worth of bytes waits, and TCP
+ * carries the pressure to the sender.
+ *
+ * How much may pile up: after a stop, what the ring had already received is still delivered.
+ * That is bounded by the ring's buffers (2 MiB a worker) and happens to a flood only.
+ *
+ * Half-close: when a leg has ended and its input is forwarded, the other leg is finished. The
+ * session is over when both are finished. Input that is no whole frame at the end was cut off.
+ */
+#include "proxy/relay.h"
+
+#include "base/error.h"
+
+#include <errno.h>
+#include <string.h>
+
+static enum session_reason by_leg(unsigned int leg, enum session_reason near,
+				  enum session_reason far)
+{
+	return leg == LEG_NEAR ? near : far;
+}
+
+static void stop_rest_timer(struct session *session, unsigned int from)
+{
+	timer_stop(ring_timers(session_ring(session)), &session->directions[from].frame_rest);
+}
+
+static void rest_expired(struct session *session, unsigned int from)
+{
+	session_close(
+		session,
+		by_leg(from, SESSION_REASON_REQUEST_INCOMPLETE, SESSION_REASON_ANSWER_INCOMPLETE),
+		NULL);
+	session_settle(session);
+}
+
+static void request_rest_expired(struct timer *timer)
+{
+	rest_expired(container_of(timer, struct session, directions[LEG_NEAR].frame_rest),
+		     LEG_NEAR);
+}
+
+static void answer_rest_expired(struct timer *timer)
+{
+	rest_expired(container_of(timer, struct session, directions[LEG_FAR].frame_rest), LEG_FAR);
+}
+
+/* A frame has begun; the rest must follow soon, from its first byte on. */
+static void start_rest_timer(struct session *session, unsigned int from)
+{
+	struct timer *timer = &session->directions[from].frame_rest;
+	clock_us allowed = session->snapshot->config->timeouts.frame_rest;
+
+	if (timer_is_set(timer))
+		return;
+	timer->expired = from == LEG_NEAR ? request_rest_expired : answer_rest_expired;
+	if (timer_set(ring_timers(session_ring(session)), timer, clock_now() + allowed) < 0)
+		session_close(session, SESSION_REASON_NO_MEMORY, NULL);
+}
+
+/* How many bytes at the front of the input go out next; 0: none yet. */
+static size_t next_frame(struct session *session, unsigned int from)
+{
+	const struct buffer *input = &session->legs[from].input;
+	enum mc_direction direction = from == LEG_NEAR ? MC_REQUEST : MC_ANSWER;
+	struct mc_frame frame;
+	enum mc_split split;
+
+	split = mc_stream_split(&session->stream, direction, buffer_bytes(input),
+				buffer_size(input), session->snapshot->config->limits.frame,
+				&frame);
+	if (split == MC_SPLIT_FRAME) {
+		mc_stream_passed(&session->stream, direction, buffer_bytes(input), &frame);
+		stop_rest_timer(session, from);
+		return frame.length;
+	}
+	if (split == MC_SPLIT_BAD)
+		session_close(session,
+			      by_leg(from, SESSION_REASON_BAD_REQUEST, SESSION_REASON_BAD_ANSWER),
+			      NULL);
+	else if (split == MC_SPLIT_MORE && session->legs[from].ended)
+		session_close(session,
+			      by_leg(from, SESSION_REASON_CLIENT_TRUNCATED,
+				     SESSION_REASON_TARGET_TRUNCATED),
+			      "connection ended inside a frame");
+	else if (split == MC_SPLIT_MORE)
+		start_rest_timer(session, from);
+	return 0;
+}
+
+static size_t next_piece(struct session *session, unsigned int from)
+{
+	size_t waiting = buffer_size(&session->legs[from].input);
+
+	if (session->protocol == CONFIG_PROTOCOL_MC)
+		return next_frame(session, from);
+	return waiting < TLS_STREAM_RECORD_MAX ? waiting : TLS_STREAM_RECORD_MAX;
+}
+
+static void close_unsendable(struct session *session, unsigned int to, int error)
+{
+	if (error == -ENOMEM)
+		session_close(session, SESSION_REASON_NO_MEMORY, NULL);
+	else if (error == -EPROTO)
+		session_close(session,
+			      by_leg(to, SESSION_REASON_CLIENT_TLS, SESSION_REASON_TARGET_TLS),
+			      leg_reason(&session->legs[to]));
+	else
+		session_close(session,
+			      by_leg(to, SESSION_REASON_CLIENT_LOST, SESSION_REASON_TARGET_LOST),
+			      strerrordesc_np(-error));
+}
+
+static void forward(struct session *session, unsigned int from)
+{
+	struct leg *source = &session->legs[from], *target = &session->legs[!from];
+	struct direction *direction = &session->directions[from];
+	size_t size;
+	int error;
+
+	while (leg_can_send(target) && buffer_size(&source->input) > 0) {
+		size = next_piece(session, from);
+		if (size == 0)
+			return;
+		error = leg_send(target, buffer_bytes(&source->input), size);
+		if (error < 0) {
+			close_unsendable(session, !from, error);
+			return;
+		}
+		buffer_consume(&source->input, size);
+		direction->bytes += size;
+		direction->frames++;
+	}
+}
+
+/* The source has ended and everything is forwarded: the target is told. */
+static void forward_end(struct session *session, unsigned int from)
+{
+	struct leg *source = &session->legs[from], *target = &session->legs[!from];
+	int error;
+
+	if (!source->ended || buffer_size(&source->input) > 0 || !leg_can_send(target))
+		return;
+	error = leg_finish(target);
+	if (error < 0) {
+		close_unsendable(session, !from, error);
+		return;
+	}
+	if (session->state == SESSION_RELAYING)
+		session_enter(session, SESSION_DRAINING);
+}
+
+static void steer_receiving(struct session *session, unsigned int from)
+{
+	struct leg *source = &session->legs[from];
+	bool full = buffer_size(&source->input) >= session->snapshot->config->limits.frame;
+
+	/* A frame that is not whole never fills the input: the splitter bounds its length. */
+	leg_receive(source, !full);
+}
+
+static void pump(struct session *session, unsigned int from)
+{
+	forward(session, from);
+	if (session->state != SESSION_CLOSED)
+		forward_end(session, from);
+	if (session->state == SESSION_CLOSED)
+		return;
+	steer_receiving(session, from);
+	if (session->legs[LEG_NEAR].finished && session->legs[LEG_FAR].finished)
+		session_close(session, SESSION_REASON_FINISHED, NULL);
+	else if (session->state == SESSION_DRAINING)
+		session_set_deadline(session,
+				     clock_now() + session->snapshot->config->timeouts.drain);
+}
+
+void relay_start(struct session *session)
+{
+	session_enter(session, SESSION_RELAYING);
+	pump(session, LEG_NEAR);
+	if (session->state != SESSION_CLOSED)
+		pump(session, LEG_FAR);
+}
+
+void relay_received(struct session *session, unsigned int from, enum leg_event event)
+{
+	const struct leg *leg = &session->legs[from];
+
+	switch (event) {
+	case LEG_NOTHING:
+		break;
+	case LEG_BYTES:
+	case LEG_END:
+		pump(session, from);
+		/* An answer may let a waiting 1E request go. */
+		if (session->state != SESSION_CLOSED &&
+		    buffer_size(&session->legs[!from].input) > 0)
+			pump(session, !from);
+		break;
+	case LEG_TRUNCATED:
+		session_close(session,
+			      by_leg(from, SESSION_REASON_CLIENT_TRUNCATED,
+				     SESSION_REASON_TARGET_TRUNCATED),
+			      "connection ended without close_notify");
+		break;
+	case LEG_FAULT:
+		session_close(session,
+			      by_leg(from, SESSION_REASON_CLIENT_TLS, SESSION_REASON_TARGET_TLS),
+			      leg_reason(leg));
+		break;
+	case LEG_ERROR:
+		close_unsendable(session, from, leg->error);
+		break;
+	}
+}
+
+void relay_sent(struct session *session, unsigned int to)
+{
+	pump(session, !to);
+}
+
+void relay_expired(struct session *session)
+{
+	session_close(session, SESSION_REASON_DRAIN_TIMEOUT, NULL);
+}

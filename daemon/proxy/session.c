@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/session.h"
+
+#include "base/error.h"
+#include "proxy/relay.h"
+#include "proxy/session_setup.h"
+#include "proxy/worker.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#define BIT(n) (uint16_t)(1U << (n))
+
+const struct session_state_row session_states[SESSION_STATES] = {
+	[SESSION_NEW] =
+		{
+			.name = "NEW",
+			.next = {[SESSION_EDGE] = BIT(SESSION_RESOLVING) | BIT(SESSION_CLOSED),
+				 [SESSION_GATEWAY] =
+					 BIT(SESSION_HANDSHAKING) | BIT(SESSION_CLOSED)},
+		},
+	[SESSION_RESOLVING] =
+		{
+			.name = "RESOLVING",
+			.next = {[SESSION_EDGE] = BIT(SESSION_DIALING) | BIT(SESSION_CLOSED),
+				 [SESSION_GATEWAY] = BIT(SESSION_DIALING) | BIT(SESSION_CLOSED)},
+			.accepts = BIT(SESSION_ON_RECV) | BIT(SESSION_ON_SEND) |
+				   BIT(SESSION_ON_DEADLINE),
+		},
+	[SESSION_DIALING] =
+		{
+			.name = "DIALING",
+			.next = {[SESSION_EDGE] = BIT(SESSION_HANDSHAKING) | BIT(SESSION_CLOSED),
+				 [SESSION_GATEWAY] = BIT(SESSION_RELAYING) | BIT(SESSION_CLOSED)},
+			.accepts = BIT(SESSION_ON_CONNECT) | BIT(SESSION_ON_RECV) |
+				   BIT(SESSION_ON_SEND) | BIT(SESSION_ON_DEADLINE),
+		},
+	[SESSION_HANDSHAKING] =
+		{
+			.name = "HANDSHAKING",
+			.next = {[SESSION_EDGE] = BIT(SESSION_ARMING) | BIT(SESSION_DIALING) |
+						  BIT(SESSION_CLOSED),
+				 [SESSION_GATEWAY] = BIT(SESSION_ARMING) | BIT(SESSION_CLOSED)},
+			.accepts = BIT(SESSION_ON_HANDSHAKE),
+		},
+	[SESSION_ARMING] =
+		{
+			.name = "ARMING",
+			.next = {[SESSION_EDGE] = BIT(SESSION_RELAYING) | BIT(SESSION_CLOSED),
+				 [SESSION_GATEWAY] = BIT(SESSION_RESOLVING) | BIT(SESSION_CLOSED)},
+		},
+	[SESSION_RELAYING] =
+		{
+			.name = "RELAYING",
+			.next = {[SESSION_EDGE] = BIT(SESSION_DRAINING) | BIT(SESSION_CLOSED),
+				 [SESSION_GATEWAY] = BIT(SESSION_DRAINING) | BIT(SESSION_CLOSED)},
+			.accepts = BIT(SESSION_ON_RECV) | BIT(SESSION_ON_SEND),
+		},
+	[SESSION_DRAINING] =
+		{
+			.name = "DRAINING",
+			.next = {[SESSION_EDGE] = BIT(SESSION_CLOSED),
+				 [SESSION_GATEWAY] = BIT(SESSION_CLOSED)},
+			.accepts = BIT(SESSION_ON_RECV) | BIT(SESSION_ON_SEND) |
+				   BIT(SESSION_ON_DEADLINE),
+		},
+	[SESSION_CLOSED] =
+		{
+			.name = "CLOSED",
+			/* Everything: cancelled operations still complete. */
+			.accepts = BIT(SESSION_COMPLETIONS) - 1,
+		},
+};
+
+const struct session_reason_row session_reasons[SESSION_REASONS] = {
+	[SESSION_REASON_NONE] = {"none", LOG_LEVEL_DEBUG, "the session is not closed"},
+	[SESSION_REASON_FINISHED] = {"finished", LOG_LEVEL_INFO, "both sides closed in good order"},
+	[SESSION_REASON_CLIENT_LOST] = {"client-lost", LOG_LEVEL_INFO,
+					"the client's connection was reset or timed out"},
+	[SESSION_REASON_TARGET_LOST] = {"target-lost", LOG_LEVEL_WARNING,
+					"the connection to PLC or gateway was reset or timed out"},
+	[SESSION_REASON_CLIENT_TRUNCATED] = {"client-truncated", LOG_LEVEL_INFO,
+					     "the client's stream was cut: no close_notify, or the "
+					     "end came inside a frame"},
+	[SESSION_REASON_TARGET_TRUNCATED] = {"target-truncated", LOG_LEVEL_WARNING,
+					     "the stream from PLC or gateway was cut: no "
+					     "close_notify, or the end came inside a frame"},
+	[SESSION_REASON_CLIENT_TLS] = {"client-tls-failed", LOG_LEVEL_WARNING,
+				       "a record from the client was forged or broken, or the "
+				       "client sent an alert"},
+	[SESSION_REASON_TARGET_TLS] = {"gateway-tls-failed", LOG_LEVEL_WARNING,
+				       "a record from the gateway was forged or broken, or the "
+				       "gateway refused us by an alert"},
+	[SESSION_REASON_HANDSHAKE_FAILED] = {"handshake-failed", LOG_LEVEL_WARNING,
+					     "the TLS handshake failed or the certificate was "
+					     "refused; the detail says why"},
+	[SESSION_REASON_HANDSHAKE_TIMEOUT] = {"handshake-timeout", LOG_LEVEL_WARNING,
+					      "the client did not finish its TLS handshake in "
+					      "time"},
+	[SESSION_REASON_HANDSHAKE_EVICTED] = {"handshake-evicted", LOG_LEVEL_WARNING,
+					      "a silent connection gave way when the limit of "
+					      "handshakes was reached"},
+	[SESSION_REASON_NOT_REDIRECTED] = {"not-redirected", LOG_LEVEL_WARNING,
+					   "somebody dialled the edge's listener itself instead of "
+					   "being redirected to it"},
+	[SESSION_REASON_SOURCE_REFUSED] = {"source-refused", LOG_LEVEL_WARNING,
+					   "no source rule of the edge covers this client"},
+	[SESSION_REASON_NO_ROUTE] = {"no-route", LOG_LEVEL_WARNING,
+				     "no route of the edge covers the destination"},
+	[SESSION_REASON_GATEWAYS_FAILED] = {"gateways-failed", LOG_LEVEL_WARNING,
+					    "no gateway of the route could be reached and verified "
+					    "in time; the detail tells the last failure"},
+	[SESSION_REASON_ALPN_REFUSED] = {"alpn-refused", LOG_LEVEL_WARNING,
+					 "the client speaks as an edge (ALPN mcseal/1) but its "
+					 "identity has no role = edge"},
+	[SESSION_REASON_PROXY_HEADER_BAD] = {"proxy-header-bad", LOG_LEVEL_WARNING,
+					     "the edge's PROXY header is missing or malformed"},
+	[SESSION_REASON_PROXY_HEADER_TIMEOUT] = {"proxy-header-timeout", LOG_LEVEL_WARNING,
+						 "the edge's PROXY header did not come in time"},
+	[SESSION_REASON_PLC_UNKNOWN] = {"plc-unknown", LOG_LEVEL_WARNING,
+					"the destination is no configured PLC and port, or the "
+					"client named none"},
+	[SESSION_REASON_PLC_NOT_ALLOWED] = {"plc-not-allowed", LOG_LEVEL_WARNING,
+					    "the client's identity may not reach this PLC or port"},
+	[SESSION_REASON_PLC_BUSY] = {"plc-busy", LOG_LEVEL_WARNING,
+				     "all connection slots of the PLC's port stayed in use"},
+	[SESSION_REASON_PLC_REFUSED] = {"plc-refused", LOG_LEVEL_WARNING,
+					"the PLC could not be dialled"},
+	[SESSION_REASON_PLC_TIMEOUT] = {"plc-timeout", LOG_LEVEL_WARNING,
+					"the PLC did not answer the dial in time"},
+	[SESSION_REASON_BAD_REQUEST] = {"bad-request", LOG_LEVEL_WARNING,
+					"the client sent what is no MC frame; nothing of it was "
+					"forwarded"},
+	[SESSION_REASON_BAD_ANSWER] = {"bad-answer", LOG_LEVEL_WARNING,
+				       "the other side sent what is no answer frame"},
+	[SESSION_REASON_REQUEST_INCOMPLETE] = {"request-incomplete", LOG_LEVEL_WARNING,
+					       "the rest of a begun request did not come in time"},
+	[SESSION_REASON_ANSWER_INCOMPLETE] = {"answer-incomplete", LOG_LEVEL_WARNING,
+					      "the rest of a begun answer did not come in time"},
+	[SESSION_REASON_DRAIN_TIMEOUT] = {"drain-timeout", LOG_LEVEL_INFO,
+					  "one side closed and the other stayed silent"},
+	[SESSION_REASON_NO_MEMORY] = {"no-memory", LOG_LEVEL_ERROR, "memory ran out"},
+	[SESSION_REASON_INTERNAL] = {"internal", LOG_LEVEL_ERROR,
+				     "a system call failed that should not; the detail names it"},
+	[SESSION_REASON_SHUTDOWN] = {"shutdown", LOG_LEVEL_INFO, "the daemon is stopping"},
+};
+
+struct ring *session_ring(const struct session *session)
+{
+	return session->worker->ring;
+}
+
+void session_set_deadline(struct session *session, clock_us when)
+{
+	if (timer_set(ring_timers(session_ring(session)), &session->deadline, when) < 0)
+		session_close(session, SESSION_REASON_NO_MEMORY, NULL);
+}
+
+/* Who and where; the same fields in the opening and the closing line. */
+static void log_parties(struct log_entry *entry, const struct session *session)
+{
+	char text[ADDRESS_TEXT_SIZE];
+
+	log_field(entry, "session", "%llu", (unsigned long long)session->id);
+	log_field(entry, "role", "%s", session->role == SESSION_EDGE ? "edge" : "gateway");
+	log_field(entry, "client", "%s", address_print(&session->client, text));
+	if (session->edge_address.any.sa_family != AF_UNSPEC)
+		log_field(entry, "edge", "%s", address_print(&session->edge_address, text));
+	if (session->identity != NULL)
+		log_field(entry, "identity", "%s", session->identity->name);
+	if (session->serial[0] != '\0')
+		log_field(entry, "serial", "%s", session->serial);
+	if (session->plc != NULL)
+		log_field(entry, "plc", "%s", session->plc->name);
+	if (session->route != NULL)
+		log_field(entry, "route", "%s", session->route->name);
+	if (session->destination.any.sa_family != AF_UNSPEC)
+		log_field(entry, "destination", "%s", address_print(&session->destination, text));
+	if (session->tls_version != NULL) {
+		log_field(entry, "tls", "%s", session->tls_version);
+		log_field(entry, "cipher", "%s", session->tls_cipher);
+	}
+}
+
+static void log_closed(const struct session *session)
+{
+	const struct session_reason_row *reason = &session_reasons[session->reason];
+	struct log_entry entry;
+
+	log_begin(&entry, reason->level, "session-closed");
+	log_field(&entry, "reason", "%s", reason->name);
+	if (session->detail[0] != '\0')
+		log_field(&entry, "detail", "%s", session->detail);
+	log_parties(&entry, session);
+	log_field(&entry, "requests", "%llu",
+		  (unsigned long long)session->directions[LEG_NEAR].frames);
+	log_field(&entry, "answers", "%llu",
+		  (unsigned long long)session->directions[LEG_FAR].frames);
+	log_field(&entry, "bytes-to-plc", "%llu",
+		  (unsigned long long)session->directions[LEG_NEAR].bytes);
+	log_field(&entry, "bytes-from-plc", "%llu",
+		  (unsigned long long)session->directions[LEG_FAR].bytes);
+	log_field(&entry, "seconds", "%.3f",
+		  (double)(clock_now() - session->started) / (double)CLOCK_SEC);
+	log_end(&entry);
+}
+
+static void log_opened(const struct session *session)
+{
+	struct log_entry entry;
+
+	log_begin(&entry, LOG_LEVEL_INFO, "session-open");
+	log_parties(&entry, session);
+	log_end(&entry);
+}
+
+void session_enter(struct session *session, enum session_state state)
+{
+	const struct session_state_row *row = &session_states[session->state];
+	struct log_entry entry;
+
+	assert(row->next[session->role] & BIT(state));
+	log_begin(&entry, LOG_LEVEL_DEBUG, "session-state");
+	log_field(&entry, "session", "%llu", (unsigned long long)session->id);
+	log_field(&entry, "from", "%s", row->name);
+	log_field(&entry, "to", "%s", session_states[state].name);
+	log_end(&entry);
+	timer_stop(ring_timers(session_ring(session)), &session->deadline);
+	session->state = state;
+	if (state == SESSION_RELAYING)
+		log_opened(session);
+}
+
+static bool nothing_in_flight(const struct session *session)
+{
+	return session->owner.in_flight == 0 && !session->job_pending;
+}
+
+static void free_session(struct session *session)
+{
+	struct snapshot *snapshot = session->snapshot;
+	bool dialled = session->legs[LEG_FAR].fd >= 0;
+
+	leg_close(&session->legs[LEG_NEAR]);
+	leg_close(&session->legs[LEG_FAR]);
+	if (session->slot_taken)
+		plc_slots_give(snapshot->slots, session->plc, session->port,
+			       dialled ? clock_now() + snapshot->config->timeouts.plc_reopen : 0);
+	if (session->job != NULL)
+		handshake_free(session->job->handshake);
+	free(session->job);
+	LIST_REMOVE(session, entry);
+	atomic_fetch_sub(&snapshot->sessions, 1);
+	worker_session_gone(session->worker);
+	snapshot_release(snapshot);
+	free(session);
+}
+
+void session_settle(struct session *session)
+{
+	if (session->state == SESSION_CLOSED && nothing_in_flight(session))
+		free_session(session);
+}
+
+void session_close(struct session *session, enum session_reason reason, const char *detail)
+{
+	struct timer_heap *timers = ring_timers(session_ring(session));
+
+	if (session->state == SESSION_CLOSED)
+		return;
+	session->reason = reason;
+	if (detail != NULL)
+		snprintf(session->detail, sizeof(session->detail), "%s", detail);
+	log_closed(session);
+	session_enter(session, SESSION_CLOSED);
+	timer_stop(timers, &session->directions[LEG_NEAR].frame_rest);
+	timer_stop(timers, &session->directions[LEG_FAR].frame_rest);
+	ring_cancel(session_ring(session), &session->connect);
+	leg_cancel(&session->legs[LEG_NEAR]);
+	leg_cancel(&session->legs[LEG_FAR]);
+}
+
+static void received(struct session *session, unsigned int leg, const struct op_result *result)
+{
+	enum leg_event event;
+
+	if (session->state == SESSION_CLOSED) {
+		if (result->buffer != NULL)
+			ring_buffer_release(session_ring(session), result->buffer);
+		return;
+	}
+	event = leg_received(&session->legs[leg], result);
+	if (session->state == SESSION_RELAYING || session->state == SESSION_DRAINING)
+		relay_received(session, leg, event);
+	else
+		session_setup_received(session, event);
+}
+
+static void sent(struct session *session, unsigned int leg, const struct op_result *result)
+{
+	int error = leg_sent(&session->legs[leg], result);
+
+	if (session->state == SESSION_CLOSED)
+		return;
+	if (error < 0)
+		session_close(session,
+			      leg == LEG_NEAR ? SESSION_REASON_CLIENT_LOST
+					      : SESSION_REASON_TARGET_LOST,
+			      strerrordesc_np(-error));
+	else if (session->state == SESSION_RELAYING || session->state == SESSION_DRAINING)
+		relay_sent(session, leg);
+}
+
+static void assert_accepted(const struct session *session, enum session_completion completion)
+{
+	assert(session_states[session->state].accepts & BIT(completion));
+	(void)session;
+	(void)completion;
+}
+
+static void completed(struct op_owner *owner, struct op *op, const struct op_result *result)
+{
+	struct session *session = container_of(owner, struct session, owner);
+
+	if (op == &session->connect) {
+		assert_accepted(session, SESSION_ON_CONNECT);
+		if (session->state != SESSION_CLOSED)
+			session_setup_connected(session, result->res);
+	} else if (op == &session->legs[op->tag].recv) {
+		assert_accepted(session, SESSION_ON_RECV);
+		received(session, op->tag, result);
+	} else {
+		assert_accepted(session, SESSION_ON_SEND);
+		sent(session, op->tag, result);
+	}
+	session_settle(session);
+}
+
+static void expired(struct timer *timer)
+{
+	struct session *session = container_of(timer, struct session, deadline);
+
+	assert_accepted(session, SESSION_ON_DEADLINE);
+	if (session->state == SESSION_DRAINING)
+		relay_expired(session);
+	else
+		session_setup_expired(session);
+	session_settle(session);
+}
+
+static bool take_place(struct snapshot *snapshot)
+{
+	unsigned int limit = snapshot->config->limits.sessions;
+
+	if (atomic_fetch_add(&snapshot->sessions, 1) < limit)
+		return true;
+	atomic_fetch_sub(&snapshot->sessions, 1);
+	return false;
+}
+
+/* The listener's refusal: there is no session yet to tell it. */
+static int refuse(int fd, const char *why)
+{
+	struct address peer = {.any.sa_family = AF_UNSPEC};
+	char text[ADDRESS_TEXT_SIZE];
+	struct log_entry entry;
+
+	(void)socket_peer(fd, &peer);
+	log_begin(&entry, LOG_LEVEL_WARNING, "connection-refused");
+	log_field(&entry, "reason", "%s", why);
+	log_field(&entry, "client", "%s", address_print(&peer, text));
+	log_end(&entry);
+	close(fd);
+	return -ENOMEM;
+}
+
+int session_new(struct worker *worker, struct snapshot *snapshot, const struct config_edge *edge,
+		const struct config_gateway *gateway, int fd)
+{
+	struct session *session;
+
+	if (!take_place(snapshot))
+		return refuse(fd, "session-limit");
+	session = calloc(1, sizeof(*session));
+	if (session == NULL) {
+		atomic_fetch_sub(&snapshot->sessions, 1);
+		return refuse(fd, "no-memory");
+	}
+	session->owner.complete = completed;
+	session->worker = worker;
+	session->snapshot = snapshot_reference(snapshot);
+	session->id = atomic_fetch_add(&snapshot->next_id, 1);
+	session->role = edge != NULL ? SESSION_EDGE : SESSION_GATEWAY;
+	session->edge = edge;
+	session->gateway = gateway;
+	session->started = clock_now();
+	session->deadline.expired = expired;
+	session->connect.owner = &session->owner;
+	for (uint8_t i = 0; i < LEGS; i++)
+		leg_init(&session->legs[i], worker->ring, &session->owner, i);
+	leg_open(&session->legs[LEG_NEAR], fd);
+	worker_session_added(worker, session);
+	session_setup_begin(session);
+	session_settle(session);
+	return 0;
+}

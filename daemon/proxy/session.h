@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A session: one accepted connection, one dialled connection, and what is between them.
+ *
+ *   edge     NEW -> RESOLVING -> DIALING -> HANDSHAKING -> ARMING -> RELAYING -> DRAINING -> CLOSED
+ *   gateway  NEW -> HANDSHAKING -> ARMING -> RESOLVING -> DIALING -> RELAYING -> DRAINING -> CLOSED
+ *
+ * How it works
+ *
+ * One struct, one state, written by session_enter() alone. A session belongs to one worker for
+ * life; all its operations complete at its op_owner. Any state may end in session_close(), which
+ * names a reason once, cancels everything and lets the last completion free the session: it is
+ * freed only when nothing is in flight. docs/sessions.md holds the table of states and reasons
+ * as operators read it; a test compares it with the tables here.
+ */
+#ifndef MCSEAL_PROXY_SESSION_H
+#define MCSEAL_PROXY_SESSION_H
+
+#include "mc/mc_stream.h"
+#include "proxy/handshake_pool.h"
+#include "proxy/leg.h"
+#include "proxy/snapshot.h"
+
+#include <stdint.h>
+#include <sys/queue.h>
+
+enum session_role {
+	SESSION_EDGE,
+	SESSION_GATEWAY,
+	SESSION_ROLES,
+};
+
+enum session_state {
+	SESSION_NEW,
+	SESSION_RESOLVING,
+	SESSION_DIALING,
+	SESSION_HANDSHAKING,
+	SESSION_ARMING,
+	SESSION_RELAYING,
+	SESSION_DRAINING,
+	SESSION_CLOSED,
+	SESSION_STATES,
+};
+
+/* What may come in; each state says which of them it takes. */
+enum session_completion {
+	SESSION_ON_HANDSHAKE,
+	SESSION_ON_CONNECT,
+	SESSION_ON_RECV,
+	SESSION_ON_SEND,
+	SESSION_ON_DEADLINE,
+	SESSION_COMPLETIONS,
+};
+
+/* Why a session ended; name and meaning stand in session_reasons[]. */
+enum session_reason {
+	SESSION_REASON_NONE,
+	SESSION_REASON_FINISHED,
+	SESSION_REASON_CLIENT_LOST,
+	SESSION_REASON_TARGET_LOST,
+	SESSION_REASON_CLIENT_TRUNCATED,
+	SESSION_REASON_TARGET_TRUNCATED,
+	SESSION_REASON_CLIENT_TLS,
+	SESSION_REASON_TARGET_TLS,
+	SESSION_REASON_HANDSHAKE_FAILED,
+	SESSION_REASON_HANDSHAKE_TIMEOUT,
+	SESSION_REASON_HANDSHAKE_EVICTED,
+	SESSION_REASON_NOT_REDIRECTED,
+	SESSION_REASON_SOURCE_REFUSED,
+	SESSION_REASON_NO_ROUTE,
+	SESSION_REASON_GATEWAYS_FAILED,
+	SESSION_REASON_ALPN_REFUSED,
+	SESSION_REASON_PROXY_HEADER_BAD,
+	SESSION_REASON_PROXY_HEADER_TIMEOUT,
+	SESSION_REASON_PLC_UNKNOWN,
+	SESSION_REASON_PLC_NOT_ALLOWED,
+	SESSION_REASON_PLC_BUSY,
+	SESSION_REASON_PLC_REFUSED,
+	SESSION_REASON_PLC_TIMEOUT,
+	SESSION_REASON_BAD_REQUEST,
+	SESSION_REASON_BAD_ANSWER,
+	SESSION_REASON_REQUEST_INCOMPLETE,
+	SESSION_REASON_ANSWER_INCOMPLETE,
+	SESSION_REASON_DRAIN_TIMEOUT,
+	SESSION_REASON_NO_MEMORY,
+	SESSION_REASON_INTERNAL,
+	SESSION_REASON_SHUTDOWN,
+	SESSION_REASONS,
+};
+
+struct session_state_row {
+	const char *name;
+	uint16_t next[SESSION_ROLES]; /* bit per state that may follow */
+	uint16_t accepts;             /* bit per completion */
+};
+
+struct session_reason_row {
+	const char *name;
+	enum log_level level; /* of the line that tells it */
+	const char *meaning;  /* as in docs/sessions.md */
+};
+
+extern const struct session_state_row session_states[SESSION_STATES];
+extern const struct session_reason_row session_reasons[SESSION_REASONS];
+
+enum { LEG_NEAR, LEG_FAR, LEGS }; /* accepted, dialled */
+
+/* One direction, named by the leg that the bytes come from. */
+struct direction {
+	struct timer frame_rest; /* a frame has begun and is not whole */
+	uint64_t bytes, frames;  /* forwarded */
+};
+
+struct worker;
+
+struct session {
+	struct op_owner owner;
+	struct worker *worker;
+	struct snapshot *snapshot; /* a reference */
+	LIST_ENTRY(session) entry; /* worker's list */
+
+	uint64_t id;
+	enum session_role role;
+	enum session_state state;
+	enum session_reason reason;
+	clock_us started;
+	struct timer deadline; /* of the state */
+
+	struct leg legs[LEGS];
+	struct direction directions[LEGS];
+	struct mc_stream stream;
+	enum config_protocol protocol;
+	struct op connect;
+	struct handshake_job *job; /* while HANDSHAKING */
+	bool job_pending;
+
+	struct address client;       /* who asked: the peer, or what an edge's header says */
+	struct address destination;  /* what it asked for */
+	struct address edge_address; /* gateway: the edge that carries the client */
+
+	/* Edge. */
+	const struct config_edge *edge;
+	const struct tls_context *context;
+	const struct config_route *route;
+	size_t gateway_at;   /* of route->gateways */
+	clock_us dial_until; /* dial and handshake over all gateways */
+
+	/* Gateway. */
+	const struct config_gateway *gateway;
+	const struct config_identity *identity;
+	const struct config_plc *sni_plc; /* that SNI named; counts where nothing else decides */
+	const struct config_plc *plc;     /* once resolved */
+	const struct config_port *port;
+	bool mcseal; /* ALPN mcseal/1: a PROXY header comes first */
+	bool slot_taken;
+	clock_us slot_until;
+
+	char detail[HANDSHAKE_REASON_SIZE]; /* of the reason, for the log line */
+	char serial[48];                    /* of the peer's certificate */
+	const char *tls_version, *tls_cipher;
+};
+
+/*
+ * Takes over the accepted descriptor and starts. Exactly one of `edge` and `gateway` is given.
+ * -ENOMEM closes the descriptor and leaves nothing behind. The session frees itself.
+ */
+int session_new(struct worker *worker, struct snapshot *snapshot, const struct config_edge *edge,
+		const struct config_gateway *gateway, int fd);
+/* Any state, any number of times: the first reason counts. `detail` may be NULL. */
+void session_close(struct session *session, enum session_reason reason, const char *detail);
+/* After anything that may have closed it: frees the session once nothing is in flight. */
+void session_settle(struct session *session);
+
+/* For session_setup.c and relay.c only. */
+void session_enter(struct session *session, enum session_state state);
+/* (Re)arms the deadline of the state. */
+void session_set_deadline(struct session *session, clock_us when);
+struct ring *session_ring(const struct session *session);
+
+#endif

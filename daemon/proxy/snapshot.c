@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/snapshot.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* Both errors end the start; -EINVAL says that the report already told why. */
+static int worse(int error, int other)
+{
+	return other == -ENOMEM || error == 0 ? other : error;
+}
+
+static int load_gateways(struct snapshot *snapshot, FILE *report)
+{
+	const struct config *config = snapshot->config;
+	char where[160];
+	int error = 0;
+
+	snapshot->gateways = calloc(config->gateway_count + 1, sizeof(*snapshot->gateways));
+	if (snapshot->gateways == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < config->gateway_count; i++) {
+		const struct config_gateway *gateway = &config->gateways[i];
+
+		snprintf(where, sizeof(where), "gateway \"%s\"", gateway->name);
+		error = worse(error,
+			      tls_context_new(config, &gateway->credentials, TLS_ROLE_GATEWAY,
+					      where, report, &snapshot->gateways[i]));
+	}
+	return error;
+}
+
+static int load_edge(struct snapshot *snapshot, size_t at, FILE *report)
+{
+	const struct config_edge *edge = &snapshot->config->edges[at];
+	struct tls_context **contexts = calloc(edge->source_count + 1, sizeof(*contexts));
+	char where[160];
+	int error = 0;
+
+	if (contexts == NULL)
+		return -ENOMEM;
+	snapshot->edge_sources[at] = contexts;
+	for (size_t i = 0; i < edge->source_count; i++) {
+		const struct config_source *source = &edge->sources[i];
+		bool own = source->credentials.certificate != NULL;
+
+		snprintf(where, sizeof(where), "edge \"%s\" source \"%s\"", edge->name,
+			 source->name);
+		error = worse(error,
+			      tls_context_new(snapshot->config,
+					      own ? &source->credentials : &edge->credentials,
+					      TLS_ROLE_EDGE, where, report, &contexts[i]));
+	}
+	return error;
+}
+
+static int load_edges(struct snapshot *snapshot, FILE *report)
+{
+	size_t count = snapshot->config->edge_count;
+	int error = 0;
+
+	snapshot->edge_sources = calloc(count + 1, sizeof(*snapshot->edge_sources));
+	if (snapshot->edge_sources == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		error = worse(error, load_edge(snapshot, i, report));
+	return error;
+}
+
+static void set_socket_options(struct snapshot *snapshot)
+{
+	const struct config_timeouts *timeouts = &snapshot->config->timeouts;
+
+	snapshot->socket_options = (struct socket_options){
+		.keepalive_idle = timeouts->keepalive_idle,
+		.keepalive_interval = timeouts->keepalive_interval,
+		.keepalive_count = timeouts->keepalive_count,
+		.user_timeout = timeouts->user_timeout,
+		.mark = snapshot->config->mark,
+	};
+}
+
+int snapshot_new(struct config *config, FILE *report, struct snapshot **out)
+{
+	struct snapshot *snapshot = calloc(1, sizeof(*snapshot));
+	int error;
+
+	if (snapshot == NULL) {
+		config_free(config);
+		return -ENOMEM;
+	}
+	atomic_init(&snapshot->references, 1);
+	atomic_init(&snapshot->next_id, 1);
+	snapshot->config = config;
+	set_socket_options(snapshot);
+	error = plc_slots_new(config, &snapshot->slots);
+	if (error == 0)
+		error = worse(load_gateways(snapshot, report), load_edges(snapshot, report));
+	if (error < 0) {
+		snapshot_release(snapshot);
+		return error;
+	}
+	*out = snapshot;
+	return 0;
+}
+
+struct snapshot *snapshot_reference(struct snapshot *snapshot)
+{
+	atomic_fetch_add_explicit(&snapshot->references, 1, memory_order_relaxed);
+	return snapshot;
+}
+
+static void free_contexts(struct snapshot *snapshot)
+{
+	const struct config *config = snapshot->config;
+
+	for (size_t i = 0; snapshot->gateways != NULL && i < config->gateway_count; i++)
+		tls_context_free(snapshot->gateways[i]);
+	for (size_t i = 0; snapshot->edge_sources != NULL && i < config->edge_count; i++) {
+		struct tls_context **contexts = snapshot->edge_sources[i];
+
+		for (size_t j = 0; contexts != NULL && j < config->edges[i].source_count; j++)
+			tls_context_free(contexts[j]);
+		free(contexts);
+	}
+	free(snapshot->gateways);
+	free(snapshot->edge_sources);
+}
+
+void snapshot_release(struct snapshot *snapshot)
+{
+	if (atomic_fetch_sub_explicit(&snapshot->references, 1, memory_order_acq_rel) != 1)
+		return;
+	free_contexts(snapshot);
+	plc_slots_free(snapshot->slots);
+	config_free(snapshot->config);
+	free(snapshot);
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/worker.h"
+
+#include "base/error.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define RECEIVE_BUFFERS 512 /* 2 MiB a worker, shared by its sessions for the moment of a recv */
+#define ACCEPT_PAUSE    (100 * CLOCK_MS)
+
+static void accepted(struct worker_listener *listener, const struct op_result *result)
+{
+	struct worker *worker = listener->worker;
+
+	if (result->res >= 0) {
+		(void)session_new(worker, worker->snapshot, listener->edge, listener->gateway,
+				  result->res);
+		return;
+	}
+	if (result->res == -ECANCELED)
+		return;
+	/* EMFILE, ENFILE, ENOBUFS, ENOMEM: accepting again at once would only spin. */
+	log_simple(LOG_LEVEL_ERROR, "accept-paused", "error", "%s", strerrordesc_np(-result->res));
+	if (timer_set(ring_timers(worker->ring), &listener->retry, clock_now() + ACCEPT_PAUSE) < 0)
+		ring_accept(worker->ring, &listener->accept, listener->fd);
+}
+
+static void accept_again(struct timer *timer)
+{
+	struct worker_listener *listener = container_of(timer, struct worker_listener, retry);
+
+	if (!atomic_load(&listener->worker->stopping))
+		ring_accept(listener->worker->ring, &listener->accept, listener->fd);
+}
+
+static void completed(struct op_owner *owner, struct op *op, const struct op_result *result)
+{
+	struct worker *worker = container_of(owner, struct worker, owner);
+
+	if (result->res >= 0 && atomic_load(&worker->stopping))
+		close(result->res);
+	else
+		accepted(container_of(op, struct worker_listener, accept), result);
+}
+
+void worker_session_added(struct worker *worker, struct session *session)
+{
+	LIST_INSERT_HEAD(&worker->sessions, session, entry);
+	worker->session_count++;
+}
+
+void worker_session_gone(struct worker *worker)
+{
+	worker->session_count--;
+}
+
+static void close_everything(struct worker *worker)
+{
+	struct session *session, *next;
+
+	for (size_t i = 0; i < worker->listener_count; i++) {
+		timer_stop(ring_timers(worker->ring), &worker->listeners[i].retry);
+		ring_cancel(worker->ring, &worker->listeners[i].accept);
+	}
+	for (session = LIST_FIRST(&worker->sessions); session != NULL; session = next) {
+		next = LIST_NEXT(session, entry);
+		session_close(session, SESSION_REASON_SHUTDOWN, NULL);
+		session_settle(session);
+	}
+}
+
+static void woken(struct op_owner *owner, struct op *op, const struct op_result *result)
+{
+	struct worker *worker = container_of(owner, struct worker, woken);
+
+	(void)op;
+	(void)result;
+	inbox_deliver(&worker->inbox);
+	if (atomic_load(&worker->stopping)) {
+		close_everything(worker);
+		worker->closed = true;
+		sem_post(&worker->emptied);
+	}
+}
+
+static void start_accepting(struct worker *worker)
+{
+	for (size_t i = 0; i < worker->listener_count; i++) {
+		struct worker_listener *listener = &worker->listeners[i];
+
+		listener->worker = worker;
+		listener->accept.owner = &worker->owner;
+		listener->retry.expired = accept_again;
+		ring_accept(worker->ring, &listener->accept, listener->fd);
+	}
+}
+
+static bool busy(const struct worker *worker)
+{
+	return !worker->closed || worker->session_count > 0 || worker->owner.in_flight > 0;
+}
+
+static void *run(void *argument)
+{
+	struct worker *worker = argument;
+
+	/* The thread that makes the ring is the only one that may submit to it. */
+	worker->error = ring_new(worker->engine, RECEIVE_BUFFERS, &worker->woken, &worker->ring);
+	if (worker->error == 0) {
+		inbox_init(&worker->inbox, worker->ring);
+		start_accepting(worker);
+	}
+	sem_post(&worker->started);
+	if (worker->error < 0)
+		return NULL;
+	while (busy(worker))
+		if (ring_run_once(worker->ring) < 0)
+			abort(); /* no session could ever end; the service is started anew */
+	inbox_deliver(&worker->inbox);
+	ring_free(worker->ring);
+	inbox_deinit(&worker->inbox);
+	return NULL;
+}
+
+static int listen_on(struct worker *worker, const struct address *addresses, size_t count,
+		     const struct config_edge *edge, const struct config_gateway *gateway)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct worker_listener *listener = &worker->listeners[worker->listener_count];
+		int error = socket_listen(&addresses[i], &listener->fd);
+		char text[ADDRESS_TEXT_SIZE];
+		struct log_entry entry;
+
+		if (error < 0) {
+			log_begin(&entry, LOG_LEVEL_ERROR, "listen-failed");
+			log_field(&entry, "address", "%s", address_print(&addresses[i], text));
+			log_field(&entry, "error", "%s", strerrordesc_np(-error));
+			log_end(&entry);
+			return error;
+		}
+		listener->edge = edge;
+		listener->gateway = gateway;
+		worker->listener_count++;
+	}
+	return 0;
+}
+
+static int open_listeners(struct worker *worker, const struct config *config)
+{
+	size_t count = 0;
+	int error = 0;
+
+	for (size_t i = 0; i < config->edge_count; i++)
+		count += config->edges[i].listen_count;
+	for (size_t i = 0; i < config->gateway_count; i++)
+		count += config->gateways[i].listen_count;
+	worker->listeners = calloc(count + 1, sizeof(*worker->listeners));
+	if (worker->listeners == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < config->edge_count && error == 0; i++)
+		error = listen_on(worker, config->edges[i].listen, config->edges[i].listen_count,
+				  &config->edges[i], NULL);
+	for (size_t i = 0; i < config->gateway_count && error == 0; i++)
+		error = listen_on(worker, config->gateways[i].listen,
+				  config->gateways[i].listen_count, NULL, &config->gateways[i]);
+	return error;
+}
+
+static void free_worker(struct worker *worker)
+{
+	for (size_t i = 0; i < worker->listener_count; i++)
+		close(worker->listeners[i].fd);
+	free(worker->listeners);
+	sem_destroy(&worker->started);
+	sem_destroy(&worker->emptied);
+	snapshot_release(worker->snapshot);
+	free(worker);
+}
+
+static int start(struct worker *worker)
+{
+	int error = open_listeners(worker, worker->snapshot->config);
+
+	if (error == 0)
+		error = -pthread_create(&worker->thread, NULL, run, worker);
+	if (error < 0)
+		return error;
+	while (sem_wait(&worker->started) < 0)
+		;
+	if (worker->error < 0)
+		pthread_join(worker->thread, NULL);
+	return worker->error;
+}
+
+int worker_new(unsigned int number, enum ring_engine engine, struct snapshot *snapshot,
+	       struct handshake_pool *pool, struct worker **out)
+{
+	struct worker *worker = calloc(1, sizeof(*worker));
+	int error;
+
+	if (worker == NULL)
+		return -ENOMEM;
+	worker->number = number;
+	worker->engine = engine;
+	worker->pool = pool;
+	worker->snapshot = snapshot_reference(snapshot);
+	worker->owner.complete = completed;
+	worker->woken.complete = woken;
+	LIST_INIT(&worker->sessions);
+	sem_init(&worker->started, 0, 0);
+	sem_init(&worker->emptied, 0, 0);
+	error = start(worker);
+	if (error < 0) {
+		free_worker(worker);
+		return error;
+	}
+	*out = worker;
+	return 0;
+}
+
+void worker_stop(struct worker *worker)
+{
+	atomic_store(&worker->stopping, true);
+	ring_wake(worker->ring);
+	while (sem_wait(&worker->emptied) < 0)
+		;
+}
+
+void worker_join(struct worker *worker)
+{
+	if (worker == NULL)
+		return;
+	pthread_join(worker->thread, NULL);
+	free_worker(worker);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A worker: one thread, one ring, its listeners and its sessions. A session stays on its worker
+ * for life, so nothing on the data path is shared or locked.
+ */
+#ifndef MCSEAL_PROXY_WORKER_H
+#define MCSEAL_PROXY_WORKER_H
+
+#include "proxy/handshake_pool.h"
+#include "proxy/inbox.h"
+#include "proxy/session.h"
+#include "proxy/snapshot.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+
+struct worker_listener {
+	struct op accept;
+	struct timer retry; /* accepting pauses when descriptors run out */
+	struct worker *worker;
+	int fd;
+	const struct config_edge *edge; /* one of the two */
+	const struct config_gateway *gateway;
+};
+
+LIST_HEAD(session_list, session);
+
+/* Visible because sessions reach ring, inbox and pool; only worker.c writes the fields. */
+struct worker {
+	struct op_owner owner;
+	struct op_owner woken;
+	struct ring *ring;
+	struct inbox inbox;
+	struct handshake_pool *pool;
+	struct snapshot *snapshot; /* a reference */
+	struct worker_listener *listeners;
+	size_t listener_count;
+	struct session_list sessions;
+	size_t session_count;
+
+	pthread_t thread;
+	enum ring_engine engine;
+	unsigned int number;
+	sem_t started, emptied; /* run() tells start and stop */
+	atomic_bool stopping;
+	bool closed; /* listeners and sessions were told to end */
+	int error;
+};
+
+/*
+ * Opens all listeners of the configuration (logging the one that fails) and starts the thread.
+ * Blocks until it runs. 0 or -errno.
+ */
+int worker_new(unsigned int number, enum ring_engine engine, struct snapshot *snapshot,
+	       struct handshake_pool *pool, struct worker **worker);
+/*
+ * Stops in two steps, because sessions in a handshake end only when the pool has answered:
+ * closes listeners and sessions and returns when no session will start a handshake any more ...
+ */
+void worker_stop(struct worker *worker);
+/* ... and, after handshake_pool_stop(), waits for the end and frees. Accepts NULL. */
+void worker_join(struct worker *worker);
+
+/* For session.c: on the worker's thread. */
+void worker_session_added(struct worker *worker, struct session *session);
+void worker_session_gone(struct worker *worker);
+
+#endif
