@@ -107,7 +107,7 @@ int address_parse(const char *text, struct address *address)
 	unsigned int port;
 	size_t size;
 
-	if (!colon || parse_number(colon + 1, UINT16_MAX, &port) < 0 || port == 0)
+	if (!colon || parse_number(colon + 1, UINT16_MAX, &port) < 0)
 		return -EINVAL;
 	size = (size_t)(colon - text);
 	if (bracketed) {

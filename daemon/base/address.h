@@ -30,7 +30,8 @@ struct address_prefix {
 };
 
 /*
- * "192.0.2.1:5007", "[fd30::10]:5007". Numeric only: no name is ever looked up. Returns 0 or
+ * "192.0.2.1:5007", "[fd30::10]:5007". Numeric only: no name is ever looked up. Port 0 ("any", for
+ * a listener) is let through; who needs a real one asks. Returns 0 or
  * -EINVAL; *address is written only on success.
  */
 int address_parse(const char *text, struct address *address);

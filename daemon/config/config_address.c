@@ -12,7 +12,7 @@ static int read_address(const struct config_place *place, const char *text, void
 	struct address address;
 
 	(void)place;
-	if (address_parse(text, &address) < 0)
+	if (address_parse(text, &address) < 0 || address_port(&address) == 0)
 		return -EINVAL;
 	memcpy(value, &address, sizeof(address));
 	return 0;

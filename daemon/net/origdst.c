@@ -13,7 +13,7 @@ int origdst_get(int fd, struct address *destination)
 {
 	struct sockaddr_storage storage = {0};
 	socklen_t size = sizeof(storage);
-	struct address local, peer;
+	struct address local, peer = {.any.sa_family = AF_UNSPEC};
 	int error = socket_local(fd, &local);
 
 	if (error == 0)

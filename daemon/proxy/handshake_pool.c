@@ -22,7 +22,7 @@ struct handshake_thread {
 	unsigned int in_progress, limit;
 	atomic_bool stopping;
 	enum ring_engine engine;
-	pthread_barrier_t *started;
+	pthread_barrier_t started;
 	int error;
 };
 
@@ -199,7 +199,7 @@ static void *run(void *argument)
 	thread->error = ring_new(thread->engine, 2, &thread->woken, &thread->ring);
 	if (thread->error == 0)
 		inbox_init(&thread->inbox, thread->ring);
-	pthread_barrier_wait(thread->started);
+	pthread_barrier_wait(&thread->started);
 	if (thread->error < 0)
 		return NULL;
 	while (!atomic_load(&thread->stopping) || thread->in_progress > 0)
@@ -214,7 +214,6 @@ static void *run(void *argument)
 static int start_thread(struct handshake_thread *thread, enum ring_engine engine,
 			unsigned int limit)
 {
-	pthread_barrier_t started;
 	int error;
 
 	TAILQ_INIT(&thread->silent);
@@ -223,17 +222,16 @@ static int start_thread(struct handshake_thread *thread, enum ring_engine engine
 	thread->woken.complete = woken;
 	thread->limit = limit;
 	thread->engine = engine;
-	thread->started = &started;
-	pthread_barrier_init(&started, NULL, 2);
+	pthread_barrier_init(&thread->started, NULL, 2);
 	error = -pthread_create(&thread->thread, NULL, run, thread);
 	if (error == 0) {
-		pthread_barrier_wait(&started);
+		pthread_barrier_wait(&thread->started);
 		error = thread->error;
 		thread->running = error == 0;
 		if (error < 0)
 			pthread_join(thread->thread, NULL);
 	}
-	pthread_barrier_destroy(&started);
+	pthread_barrier_destroy(&thread->started);
 	return error;
 }
 

@@ -12,6 +12,7 @@
 
 #define BIT(n) (uint16_t)(1U << (n))
 
+/* clang-format off: a table */
 const struct session_state_row session_states[SESSION_STATES] = {
 	[SESSION_NEW] =
 		{
@@ -31,7 +32,9 @@ const struct session_state_row session_states[SESSION_STATES] = {
 	[SESSION_DIALING] =
 		{
 			.name = "DIALING",
-			.next = {[SESSION_EDGE] = BIT(SESSION_HANDSHAKING) | BIT(SESSION_CLOSED),
+			/* DIALING again: the next gateway of the route. */
+			.next = {[SESSION_EDGE] = BIT(SESSION_DIALING) | BIT(SESSION_HANDSHAKING) |
+						  BIT(SESSION_CLOSED),
 				 [SESSION_GATEWAY] = BIT(SESSION_RELAYING) | BIT(SESSION_CLOSED)},
 			.accepts = BIT(SESSION_ON_CONNECT) | BIT(SESSION_ON_RECV) |
 				   BIT(SESSION_ON_SEND) | BIT(SESSION_ON_DEADLINE),
@@ -397,8 +400,8 @@ int session_new(struct worker *worker, struct snapshot *snapshot, const struct c
 	session->started = clock_now();
 	session->deadline.expired = expired;
 	session->connect.owner = &session->owner;
-	for (uint8_t i = 0; i < LEGS; i++)
-		leg_init(&session->legs[i], worker->ring, &session->owner, i);
+	for (unsigned int i = 0; i < LEGS; i++)
+		leg_init(&session->legs[i], worker->ring, &session->owner, (uint8_t)i);
 	leg_open(&session->legs[LEG_NEAR], fd);
 	worker_session_added(worker, session);
 	session_setup_begin(session);

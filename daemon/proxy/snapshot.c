@@ -33,13 +33,10 @@ static int load_gateways(struct snapshot *snapshot, FILE *report)
 static int load_edge(struct snapshot *snapshot, size_t at, FILE *report)
 {
 	const struct config_edge *edge = &snapshot->config->edges[at];
-	struct tls_context **contexts = calloc(edge->source_count + 1, sizeof(*contexts));
+	struct tls_context **contexts = snapshot->edge_sources[at];
 	char where[160];
 	int error = 0;
 
-	if (contexts == NULL)
-		return -ENOMEM;
-	snapshot->edge_sources[at] = contexts;
 	for (size_t i = 0; i < edge->source_count; i++) {
 		const struct config_source *source = &edge->sources[i];
 		bool own = source->credentials.certificate != NULL;
@@ -62,8 +59,14 @@ static int load_edges(struct snapshot *snapshot, FILE *report)
 	snapshot->edge_sources = calloc(count + 1, sizeof(*snapshot->edge_sources));
 	if (snapshot->edge_sources == NULL)
 		return -ENOMEM;
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
+		size_t sources = snapshot->config->edges[i].source_count;
+
+		snapshot->edge_sources[i] = calloc(sources + 1, sizeof(struct tls_context *));
+		if (snapshot->edge_sources[i] == NULL)
+			return -ENOMEM;
 		error = worse(error, load_edge(snapshot, i, report));
+	}
 	return error;
 }
 

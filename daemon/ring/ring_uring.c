@@ -285,7 +285,7 @@ static int probe_recv(struct ring *ring, const char **step)
 {
 	struct uring *uring = ring->engine;
 	struct __kernel_timespec wait = {.tv_sec = 1};
-	struct io_uring_cqe *cqe;
+	struct io_uring_cqe *cqe = NULL;
 	struct op op = {.kind = OP_RECV};
 	int pair[2];
 	int error;
@@ -298,7 +298,7 @@ static int probe_recv(struct ring *ring, const char **step)
 	error = write(pair[1], "x", 1) == 1 ? 0 : -errno;
 	if (error == 0)
 		error = io_uring_submit_and_wait_timeout(&uring->ring, &cqe, 1, &wait, NULL);
-	if (error >= 0)
+	if (error >= 0 && cqe != NULL)
 		error = cqe->res == 1 && (cqe->flags & IORING_CQE_F_MORE) ? 0 : -EINVAL;
 	close(pair[0]);
 	close(pair[1]);

@@ -172,12 +172,10 @@ int tls_stream_unwrap(struct tls_stream *stream, const uint8_t *records, size_t 
 		int got = SSL_read(stream->ssl, plain, sizeof(plain));
 		int error = got > 0 ? SSL_ERROR_NONE : SSL_get_error(stream->ssl, got);
 
-		if (stream->overrun)
-			result = broken(stream);
-		else if (error == SSL_ERROR_NONE)
-			result = deliver(owner, plain, (size_t)got);
-		else if (error == SSL_ERROR_WANT_READ)
+		if (error == SSL_ERROR_WANT_READ && !stream->overrun)
 			break; /* everything is taken in; an unfinished record is inside OpenSSL */
+		if (error == SSL_ERROR_NONE && !stream->overrun)
+			result = deliver(owner, plain, (size_t)got);
 		else if (error == SSL_ERROR_ZERO_RETURN)
 			result = TLS_STREAM_CLOSED;
 		else

@@ -1,0 +1,496 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab: what end-to-end tests and the demo are made of.
+
+Network namespaces joined by veth pairs, a PKI made by mcseal-pki, processes that are always
+ended and whose output is always looked at, and MC frames for tests that want their own bytes.
+
+    client 10.10.0.2 -- 10.10.0.1 edge 10.20.0.1 -- 10.20.0.2 gateway 10.30.0.1 -- 10.30.0.10 plc
+    (the same with fd10::, fd20::, fd30::)
+"""
+import contextlib
+import ctypes
+import os
+import pathlib
+import re
+import select
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = pathlib.Path(os.environ.get("MCSEAL_BUILD", ROOT / "build" / "release")).resolve()
+PKI_TOOL = ROOT / "certs" / "mcseal-pki"
+# Sanitizers slow everything down; deadlines of the tests stretch by this factor.
+PATIENCE = float(os.environ.get("MCSEAL_PATIENCE", "1"))
+SANITIZER = re.compile(r"ERROR: (Address|Leak|Thread)Sanitizer|WARNING: ThreadSanitizer|"
+                       r"runtime error:|SUMMARY: .*Sanitizer")
+
+os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0:exitcode=99")
+os.environ.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:exitcode=99")
+os.environ.setdefault("TSAN_OPTIONS", "exitcode=99:second_deadlock_stack=1")
+
+
+class LabError(AssertionError):
+    """A process or a condition of the lab did not do what the test relies on."""
+
+
+def wait_for(condition, what, seconds=5.0):
+    """Polls until condition() is true; its value. Fails with `what` after the time."""
+    end = time.monotonic() + seconds * PATIENCE
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise LabError(f"waited {seconds * PATIENCE:.1f} s for {what}")
+        time.sleep(0.02)
+
+
+def run(*command, check=True, **options):
+    """A command to its end; stdout and stderr together in .stdout."""
+    options.setdefault("stdout", subprocess.PIPE)
+    options.setdefault("stderr", subprocess.STDOUT)
+    options.setdefault("timeout", 60 * PATIENCE)
+    result = subprocess.run([str(word) for word in command], text=True, check=False, **options)
+    if check and result.returncode != 0:
+        raise LabError(f"{' '.join(map(str, command))}: exit {result.returncode}\n{result.stdout}")
+    return result
+
+
+# --- processes --------------------------------------------------------------------------------------
+
+
+class Process:
+    """A program in the background, its output in a file, ended by pid."""
+
+    def __init__(self, command, log, netns=None, env=None, uid=None):
+        self.log_path = pathlib.Path(log)
+        self.command = [str(word) for word in command]
+        self.netns = netns
+        prefix = ["ip", "netns", "exec", netns] if netns else []
+        if uid is not None:
+            prefix += ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+        with open(self.log_path, "ab") as output:
+            self.popen = subprocess.Popen(
+                prefix + self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                env={**os.environ, **(env or {})}, start_new_session=True)
+
+    @property
+    def pid(self):
+        return self.popen.pid
+
+    def text(self):
+        return self.log_path.read_text(errors="replace")
+
+    def lines(self, pattern=""):
+        return [line for line in self.text().splitlines() if re.search(pattern, line)]
+
+    def wait_text(self, pattern, seconds=5.0):
+        def found():
+            match = re.search(pattern, self.text(), re.MULTILINE)
+            if not match and self.popen.poll() is not None:
+                raise LabError(f"{self.command[0]} ended ({self.popen.returncode}) before "
+                               f"{pattern!r}:\n{self.text()[-3000:]}")
+            return match
+        try:
+            return wait_for(found, f"{pattern!r} from {self.command[0]}", seconds)
+        except LabError as error:
+            raise LabError(f"{error}\n{self.text()[-3000:]}") from None
+
+    def alive(self):
+        return self.popen.poll() is None
+
+    def stop(self, number=signal.SIGTERM, seconds=10.0):
+        """Ends it; returns the exit status (negative: by that signal)."""
+        if self.alive():
+            self.popen.send_signal(number)
+        try:
+            return self.popen.wait(seconds * PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+            raise LabError(f"{self.command[0]} did not end:\n{self.text()[-3000:]}") from None
+
+    def kill(self):
+        if self.alive():
+            self.popen.kill()
+        self.popen.wait()
+
+
+def assert_clean(process, status):
+    """Ended well and no sanitizer had anything to say."""
+    text = process.text()
+    if SANITIZER.search(text):
+        raise LabError(f"sanitizer report from {process.command[0]}:\n{text[-8000:]}")
+    if status != 0:
+        raise LabError(f"{process.command[0]} ended with {status}:\n{text[-3000:]}")
+
+
+class Plc(Process):
+    """mcplc. `options` as on its command line, without --listen and --log."""
+
+    def __init__(self, folder, *options, listen="127.0.0.1:0", netns=None, name="plc"):
+        self.requests_path = pathlib.Path(folder) / f"{name}.requests"
+        super().__init__([BUILD / "mcplc", "--listen", listen, "--quiet", "--log",
+                          self.requests_path, *options],
+                         pathlib.Path(folder) / f"{name}.log", netns)
+        ready = self.wait_text(r"mcplc: ready (\S+)")
+        self.address = ready.group(1)
+        host, port = self.address.rsplit(":", 1)
+        self.host, self.port = host.strip("[]"), int(port)
+
+    def events(self, pattern=""):
+        """Lines of the request log: connections and requests that reached the PLC."""
+        if not self.requests_path.exists():
+            return []
+        text = self.requests_path.read_text(errors="replace")
+        return [line for line in text.splitlines() if re.search(pattern, line)]
+
+    def requests(self):
+        return self.events("event=request")
+
+
+class Daemon(Process):
+    """mcseald with the configuration `text`."""
+
+    def __init__(self, folder, text, netns=None, name="mcseald", uid=None, env=None, ready=True):
+        folder = pathlib.Path(folder)
+        self.config = folder / f"{name}.conf"
+        self.config.write_text(text)
+        super().__init__([BUILD / "mcseald", self.config], folder / f"{name}.log", netns, uid=uid,
+                         env=env)
+        if ready:
+            self.wait_text(r"\bready workers=", 10)
+
+    def closed(self, reason, seconds=5.0):
+        """Waits for a session that closed with this reason; its log line."""
+        return self.wait_text(rf"^.*session-closed reason={reason}\b.*$", seconds).group(0)
+
+    def reasons(self):
+        return [re.search(r"reason=(\S+)", line).group(1) for line in self.lines("session-closed")]
+
+
+@contextlib.contextmanager
+def stopping(*processes):
+    """Runs the body, then stops the processes in order and demands a clean end of each."""
+    try:
+        yield
+    except BaseException:
+        for process in processes:
+            process.kill()
+        for process in processes:
+            print(f"--- {process.log_path}\n{process.text()[-4000:]}")
+        raise
+    statuses = [(process, process.stop()) for process in processes]
+    for process, status in statuses:
+        assert_clean(process, status)
+
+
+# --- certificates --------------------------------------------------------------------------------------
+
+
+class Pki:
+    """A CA of mcseal-pki in a folder."""
+
+    def __init__(self, folder, *options):
+        self.folder = pathlib.Path(folder)
+        run(PKI_TOOL, "init", self.folder, *options)
+        self.ca = self.folder / "ca.pem"
+        self.crl = self.folder / "crl.pem"
+
+    def tool(self, *words):
+        return run(PKI_TOOL, "-d", self.folder, *words)
+
+    def issue(self, kind, name, *options):
+        self.tool(kind, name, *options)
+        return Credentials(self, self.folder / "issued" / f"{name}.pem",
+                           self.folder / "issued" / f"{name}.key")
+
+    def gateway(self, name="gw", ips=("127.0.0.1",), dns=(), *options):
+        words = [word for ip in ips for word in ("--ip", ip)]
+        words += [word for host in dns for word in ("--dns", host)]
+        return self.issue("gateway", name, *words, *options)
+
+    def edge(self, name="office", *options):
+        return self.issue("edge", name, *options)
+
+    def client(self, name, *options):
+        return self.issue("client", name, *options)
+
+    def revoke(self, name):
+        self.tool("revoke", name)
+
+
+class Credentials:
+    """Certificate and key of one end, trusting `pki`."""
+
+    def __init__(self, pki, certificate, key):
+        self.pki, self.certificate, self.key = pki, certificate, key
+
+    def config(self, crl=True, ca=None):
+        """As lines of a gateway, edge or source section."""
+        lines = [f'certificate = "{self.certificate}"', f'key = "{self.key}"',
+                 f'ca = "{ca or self.pki.ca}"']
+        if crl:
+            lines.append(f'crl = "{self.pki.crl}"')
+        return "\n\t".join(lines)
+
+
+# --- network namespaces --------------------------------------------------------------------------------
+
+
+class Net:
+    """client - edge - gateway - plc, each a namespace of its own, joined in a line."""
+
+    LINKS = (("client", "edge", 10), ("edge", "gateway", 20), ("gateway", "plc", 30))
+    PLC4, PLC6 = "10.30.0.10", "fd30::10"
+    GATEWAY4, GATEWAY6 = "10.20.0.2", "fd20::2"
+    CLIENT4, CLIENT6 = "10.10.0.2", "fd10::2"
+
+    def __init__(self, prefix=None):
+        self.prefix = prefix or f"mcs{os.getpid()}-"
+        self.names = ["client", "edge", "gateway", "plc"]
+        try:
+            self._make()
+        except BaseException:
+            self.remove()
+            raise
+
+    def ns(self, name):
+        return self.prefix + name
+
+    def _ip(self, name, *words):
+        run("ip", "-n", self.ns(name), *words)
+
+    def _make(self):
+        for name in self.names:
+            run("ip", "netns", "add", self.ns(name))
+            self._ip(name, "link", "set", "lo", "up")
+        for left, right, net in self.LINKS:
+            run("ip", "link", "add", f"to-{right}", "netns", self.ns(left), "type", "veth",
+                "peer", "name", f"to-{left}", "netns", self.ns(right))
+            last = "10" if right == "plc" else "2"
+            for name, link, host in ((left, f"to-{right}", "1" if left != "client" else "2"),
+                                     (right, f"to-{left}", last if left != "client" else "1")):
+                self._ip(name, "addr", "add", f"10.{net}.0.{host}/24", "dev", link)
+                self._ip(name, "addr", "add", f"fd{net}::{host}/64", "dev", link, "nodad")
+                self._ip(name, "link", "set", link, "up")
+        for name in ("edge", "gateway"):
+            self.exec(name, "sysctl", "-qw", "net.ipv4.ip_forward=1",
+                      "net.ipv6.conf.all.forwarding=1")
+        for name, four, six in (("client", "10.10.0.1", "fd10::1"),
+                                ("edge", "10.20.0.2", "fd20::2"), ("plc", "10.30.0.1", "fd30::1")):
+            self._ip(name, "route", "add", "default", "via", four)
+            self._ip(name, "-6", "route", "add", "default", "via", six)
+        self._ip("gateway", "route", "add", "10.10.0.0/24", "via", "10.20.0.1")
+        self._ip("gateway", "-6", "route", "add", "fd10::/64", "via", "fd20::1")
+
+    def exec(self, name, *command, **options):
+        return run("ip", "netns", "exec", self.ns(name), *command, **options)
+
+    def nft(self, name, path, **defines):
+        """Loads a ruleset with some of its `define NAME = ...` lines replaced."""
+        text = pathlib.Path(path).read_text()
+        for define, value in defines.items():
+            text, count = re.subn(rf"(?m)^define {define} = .*$", f"define {define} = {value}", text)
+            if count != 1:
+                raise LabError(f"{path}: no single `define {define}`")
+        return self.exec(name, "nft", "-f", "-", input=text)
+
+    def remove(self):
+        for name in self.names:
+            run("ip", "netns", "del", self.ns(name), check=False)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.remove()
+
+    @contextlib.contextmanager
+    def inside(self, name):
+        """Sockets made in the body belong to that namespace (one thread at a time)."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        with open("/proc/self/ns/net", "rb") as home, \
+                open(f"/run/netns/{self.ns(name)}", "rb") as there:
+            if libc.setns(there.fileno(), 0x40000000) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+            try:
+                yield
+            finally:
+                if libc.setns(home.fileno(), 0x40000000) != 0:
+                    raise OSError(ctypes.get_errno(), "setns back")
+
+
+# --- MC frames, written from the manual's layout and not from our own C --------------------------------
+
+
+def request_3e(command, subcommand, data, timer=16):
+    body = struct.pack("<HHH", timer, command, subcommand) + data
+    return bytes.fromhex("5000 00ff ff03 00") + struct.pack("<H", len(body)) + body
+
+
+def read_words(head, points):
+    """3E binary batch read of D devices."""
+    return request_3e(0x0401, 0, struct.pack("<I", head)[:3] + b"\xa8" + struct.pack("<H", points))
+
+
+def write_words(head, values):
+    data = struct.pack("<I", head)[:3] + b"\xa8" + struct.pack("<H", len(values))
+    return request_3e(0x1401, 0, data + b"".join(struct.pack("<H", value) for value in values))
+
+
+def answer_3e(data, end_code=0):
+    body = struct.pack("<H", end_code) + data
+    return bytes.fromhex("d000 00ff ff03 00") + struct.pack("<H", len(body)) + body
+
+
+def receive_frame(sock, seconds=5.0):
+    """One 3E binary frame; fails on the end of the stream inside it."""
+    sock.settimeout(seconds * PATIENCE)
+    frame = b""
+    while len(frame) < 9 or len(frame) < 9 + struct.unpack_from("<H", frame, 7)[0]:
+        want = 9 if len(frame) < 9 else 9 + struct.unpack_from("<H", frame, 7)[0]
+        piece = sock.recv(want - len(frame))
+        if not piece:
+            raise LabError(f"connection ended inside a frame: {frame.hex()}")
+        frame += piece
+    return frame
+
+
+def receive_end(sock, seconds=5.0):
+    """Everything until the peer closes; a reset counts as the end."""
+    sock.settimeout(seconds * PATIENCE)
+    received = b""
+    while True:
+        try:
+            piece = sock.recv(65536)
+        except ConnectionResetError:
+            return received
+        if not piece:
+            return received
+        received += piece
+
+
+def words_of(answer):
+    return list(struct.unpack_from(f"<{(len(answer) - 11) // 2}H", answer, 11))
+
+
+def free_port(host="127.0.0.1"):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as sock:
+        sock.bind((host, 0))
+        return sock.getsockname()[1]
+
+
+def readable(sock, seconds):
+    return bool(select.select([sock], [], [], seconds)[0])
+
+
+# --- a whole site on loopback ------------------------------------------------------------------------------
+
+
+class Site:
+    """PLC, gateway and edge on loopback: the shortest way to a relayed frame.
+
+    The edge is not transparent here (its destination is the PLC); redirection has tests of its
+    own in namespaces. Edge and gateway are two daemons, as in a plant.
+    """
+
+    def __init__(self, folder, plc_options=(), connections=16, engine="auto", edge_options="",
+                 gateway_options="", head="", pki=None, gateways=1, protocol="mc", plc=None):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.pki = pki or Pki(self.folder / "pki")
+        self.gateway_credentials = self.pki.gateway()
+        self.edge_credentials = self.pki.edge("office")
+        self.client_credentials = self.pki.client("ana")
+        self.plc = plc or Plc(self.folder, *plc_options)
+        self.gateway_ports = [free_port() for _ in range(gateways)]
+        self.gateway_port = self.gateway_ports[0]
+        self.edge_port = free_port()
+        self.head = f'log_level = debug\nengine = {engine}\nworkers = 2\nmark = 0\n{head}\n'
+        self.gateway_config = self.head + self.gateway_text(connections, gateway_options, protocol)
+        self.edge_config = self.head + self.edge_text(edge_options, protocol)
+        self.gateway = Daemon(self.folder, self.gateway_config.replace("GATEWAY_PORT",
+                              str(self.gateway_port)), name="gateway")
+        self.edge = Daemon(self.folder, self.edge_config, name="edge")
+
+    def gateway_text(self, connections, options, protocol):
+        port = f'port "{self.plc.port}" {{ connections = {connections}'
+        if protocol == "opaque":
+            port += ' protocol = opaque identities = { "edge-office", "ana" }'
+        return f"""
+plc "press-1" {{
+	address = "{self.plc.host}"
+	{port} }}
+}}
+identity "edge-office" {{
+	match = {{ "uri:urn:mcseal:edge:office" }}
+	role = edge
+	plcs = {{ "press-1" }}
+}}
+identity "ana" {{
+	match = {{ "uri:urn:mcseal:client:ana" }}
+	plcs = {{ "press-1" }}
+}}
+gateway "plant" {{
+	listen = {{ "127.0.0.1:GATEWAY_PORT" }}
+	plc = "press-1"
+	{self.gateway_credentials.config()}
+	{options}
+}}
+"""
+
+    def edge_text(self, options, protocol):
+        gateways = ", ".join(f'"127.0.0.1:{port}"' for port in self.gateway_ports)
+        return f"""
+edge "office" {{
+	listen = {{ "127.0.0.1:{self.edge_port}" }}
+	destination = "{self.plc.host}:{self.plc.port}"
+	{self.edge_credentials.config()}
+	source "here" {{ addresses = {{ "127.0.0.0/8" }} }}
+	route "plant" {{
+		destinations = {{ "{self.plc.host}:{self.plc.port}" }}
+		gateways = {{ {gateways} }}
+		protocol = {protocol}
+	}}
+	{options}
+}}
+"""
+
+    def connect(self, port=None, receive_buffer=None):
+        """A plain connection to the edge."""
+        sock = socket.socket()
+        if receive_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.settimeout(5 * PATIENCE)
+        sock.connect(("127.0.0.1", port or self.edge_port))
+        return sock
+
+    def mcping(self, *words, port=None, check=True, **options):
+        return run(BUILD / "mcping", f"127.0.0.1:{port or self.edge_port}", *words, check=check,
+                   **options)
+
+    def processes(self):
+        return [self.edge, self.gateway, self.plc]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind is None:
+            with stopping(*self.processes()):
+                pass
+            return
+        for process in self.processes():
+            process.kill()
+            print(f"--- {process.log_path}\n{process.text()[-3000:]}")
+
+
+def scratch():
+    """A temporary folder for callers without pytest."""
+    return tempfile.TemporaryDirectory(prefix="mcseal-lab-")
