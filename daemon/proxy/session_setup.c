@@ -122,7 +122,6 @@ static void dial_gateway(struct session *session);
 static void resolve_edge(struct session *session)
 {
 	const struct config_edge *edge = session->edge;
-	const struct config *config = session->snapshot->config;
 	const struct config_source *source;
 
 	session_enter(session, SESSION_RESOLVING);
@@ -135,8 +134,7 @@ static void resolve_edge(struct session *session)
 	}
 	if (!edge->transparent)
 		session->destination = edge->destination;
-	session->context =
-		session->snapshot->edge_sources[edge - config->edges][source - edge->sources];
+	session->context = snapshot_source_context(session->snapshot, edge, source);
 	session->route = config_find_route(edge, &session->destination);
 	if (session->route == NULL) {
 		session_close(session, SESSION_REASON_NO_ROUTE, NULL);

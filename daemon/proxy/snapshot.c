@@ -30,10 +30,19 @@ static int load_gateways(struct snapshot *snapshot, FILE *report)
 	return error;
 }
 
-static int load_edge(struct snapshot *snapshot, size_t at, FILE *report)
+/* The contexts of all edges' sources lie in one array, in the order of the file. */
+static size_t first_source(const struct config *config, const struct config_edge *edge)
 {
-	const struct config_edge *edge = &snapshot->config->edges[at];
-	struct tls_context **contexts = snapshot->edge_sources[at];
+	size_t first = 0;
+
+	for (const struct config_edge *before = config->edges; before < edge; before++)
+		first += before->source_count;
+	return first;
+}
+
+static int load_edge(struct snapshot *snapshot, const struct config_edge *edge, FILE *report)
+{
+	struct tls_context **contexts = snapshot->sources + first_source(snapshot->config, edge);
 	char where[160];
 	int error = 0;
 
@@ -53,21 +62,24 @@ static int load_edge(struct snapshot *snapshot, size_t at, FILE *report)
 
 static int load_edges(struct snapshot *snapshot, FILE *report)
 {
-	size_t count = snapshot->config->edge_count;
+	const struct config *config = snapshot->config;
 	int error = 0;
 
-	snapshot->edge_sources = calloc(count + 1, sizeof(*snapshot->edge_sources));
-	if (snapshot->edge_sources == NULL)
+	snapshot->source_count = first_source(config, config->edges + config->edge_count);
+	snapshot->sources = calloc(snapshot->source_count + 1, sizeof(*snapshot->sources));
+	if (snapshot->sources == NULL)
 		return -ENOMEM;
-	for (size_t i = 0; i < count; i++) {
-		size_t sources = snapshot->config->edges[i].source_count;
-
-		snapshot->edge_sources[i] = calloc(sources + 1, sizeof(struct tls_context *));
-		if (snapshot->edge_sources[i] == NULL)
-			return -ENOMEM;
-		error = worse(error, load_edge(snapshot, i, report));
-	}
+	for (size_t i = 0; i < config->edge_count; i++)
+		error = worse(error, load_edge(snapshot, &config->edges[i], report));
 	return error;
+}
+
+const struct tls_context *snapshot_source_context(const struct snapshot *snapshot,
+						  const struct config_edge *edge,
+						  const struct config_source *source)
+{
+	return snapshot
+		->sources[first_source(snapshot->config, edge) + (size_t)(source - edge->sources)];
 }
 
 static void set_socket_options(struct snapshot *snapshot)
@@ -119,15 +131,10 @@ static void free_contexts(struct snapshot *snapshot)
 
 	for (size_t i = 0; snapshot->gateways != NULL && i < config->gateway_count; i++)
 		tls_context_free(snapshot->gateways[i]);
-	for (size_t i = 0; snapshot->edge_sources != NULL && i < config->edge_count; i++) {
-		struct tls_context **contexts = snapshot->edge_sources[i];
-
-		for (size_t j = 0; contexts != NULL && j < config->edges[i].source_count; j++)
-			tls_context_free(contexts[j]);
-		free(contexts);
-	}
+	for (size_t i = 0; snapshot->sources != NULL && i < snapshot->source_count; i++)
+		tls_context_free(snapshot->sources[i]);
 	free(snapshot->gateways);
-	free(snapshot->edge_sources);
+	free(snapshot->sources);
 }
 
 void snapshot_release(struct snapshot *snapshot)

@@ -17,10 +17,11 @@
 
 struct snapshot {
 	atomic_uint references;
-	struct config *config;              /* owned */
-	struct plc_slots *slots;            /* thread-safe by itself */
-	struct tls_context **gateways;      /* by gateway */
-	struct tls_context ***edge_sources; /* by edge and source */
+	struct config *config;         /* owned */
+	struct plc_slots *slots;       /* thread-safe by itself */
+	struct tls_context **gateways; /* by gateway */
+	struct tls_context **sources;  /* of all edges: snapshot_source_context() */
+	size_t source_count;
 	struct socket_options socket_options;
 	atomic_uint sessions; /* alive over all workers; against limits.sessions */
 	atomic_ullong next_id;
@@ -34,5 +35,10 @@ int snapshot_new(struct config *config, FILE *report, struct snapshot **snapshot
 /* Any thread. */
 struct snapshot *snapshot_reference(struct snapshot *snapshot);
 void snapshot_release(struct snapshot *snapshot);
+
+/* With which certificate an edge carries this source. */
+const struct tls_context *snapshot_source_context(const struct snapshot *snapshot,
+						  const struct config_edge *edge,
+						  const struct config_source *source);
 
 #endif
