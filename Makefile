@@ -92,7 +92,7 @@ fuzz-targets: $(FUZZ_TARGETS:%=$(B)/%)
 demo: ## the whole path in four network namespaces, with and without mcseal (root)
 	@tools/need --install build demo
 	@+$(MAKE) --no-print-directory all
-	@tests/demo/demo
+	@tools/demo
 
 test: ## everything: units, end to end, attackers, sanitizers, fuzzers, lint (root)
 	@tools/need --install build test

@@ -9,10 +9,12 @@ ended and whose output is always looked at, and MC frames for tests that want th
 """
 import contextlib
 import ctypes
+import json
 import os
 import pathlib
 import re
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -66,6 +68,8 @@ def run(*command, check=True, **options):
 class Process:
     """A program in the background, its output in a file, ended by pid."""
 
+    started = []
+
     def __init__(self, command, log, netns=None, env=None, uid=None):
         self.log_path = pathlib.Path(log)
         self.command = [str(word) for word in command]
@@ -77,6 +81,7 @@ class Process:
             self.popen = subprocess.Popen(
                 prefix + self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 env={**os.environ, **(env or {})}, start_new_session=True)
+        Process.started.append(self)
 
     @property
     def pid(self):
@@ -118,6 +123,12 @@ class Process:
         if self.alive():
             self.popen.kill()
         self.popen.wait()
+
+
+def kill_leftovers():
+    """Ends whatever a failed or interrupted caller left running."""
+    while Process.started:
+        Process.started.pop().kill()
 
 
 def assert_clean(process, status):
@@ -413,6 +424,9 @@ class Site:
         self.gateway_port = self.gateway_ports[0]
         self.edge_port = free_port()
         self.head = f'log_level = debug\nengine = {engine}\nworkers = 2\nmark = 0\n{head}\n'
+        if PATIENCE > 1 and "timeouts" not in head:
+            self.head += (f"timeouts {{ dial_gateway = {1.5 * PATIENCE} dial_plc = {PATIENCE}\n"
+                          f"handshake = {3 * PATIENCE} proxy_header = {PATIENCE} }}\n")
         self.gateway_config = self.head + self.gateway_text(connections, gateway_options, protocol)
         self.edge_config = self.head + self.edge_text(edge_options, protocol)
         self.gateway = Daemon(self.folder, self.gateway_config.replace("GATEWAY_PORT",
@@ -489,6 +503,26 @@ edge "office" {{
         for process in self.processes():
             process.kill()
             print(f"--- {process.log_path}\n{process.text()[-3000:]}")
+
+
+def npm_client():
+    """Folder with poll.js and the npm package mcprotocol; installed once below build/."""
+    folder = ROOT / "build" / "npm"
+    if not (folder / "node_modules" / "mcprotocol").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(ROOT / "tests" / "npm" / name, folder)
+        run("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", cwd=folder, timeout=180)
+    shutil.copy(ROOT / "tests" / "npm" / "poll.js", folder)
+    return folder
+
+
+def npm_poll(host, port, frame="1E", code="binary", count=3, netns=None):
+    """The npm client's result, as told by its last line."""
+    prefix = ["ip", "netns", "exec", netns] if netns else []
+    result = run(*prefix, "node", npm_client() / "poll.js", host, port, frame, code, count,
+                 check=False)
+    return json.loads(result.stdout.splitlines()[-1])
 
 
 def scratch():

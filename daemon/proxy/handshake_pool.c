@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -22,7 +23,7 @@ struct handshake_thread {
 	unsigned int in_progress, limit;
 	atomic_bool stopping;
 	enum ring_engine engine;
-	pthread_barrier_t started;
+	sem_t started;
 	int error;
 };
 
@@ -199,7 +200,7 @@ static void *run(void *argument)
 	thread->error = ring_new(thread->engine, 2, &thread->woken, &thread->ring);
 	if (thread->error == 0)
 		inbox_init(&thread->inbox, thread->ring);
-	pthread_barrier_wait(&thread->started);
+	sem_post(&thread->started);
 	if (thread->error < 0)
 		return NULL;
 	while (!atomic_load(&thread->stopping) || thread->in_progress > 0)
@@ -222,16 +223,17 @@ static int start_thread(struct handshake_thread *thread, enum ring_engine engine
 	thread->woken.complete = woken;
 	thread->limit = limit;
 	thread->engine = engine;
-	pthread_barrier_init(&thread->started, NULL, 2);
+	sem_init(&thread->started, 0, 0);
 	error = -pthread_create(&thread->thread, NULL, run, thread);
 	if (error == 0) {
-		pthread_barrier_wait(&thread->started);
+		while (sem_wait(&thread->started) < 0)
+			;
 		error = thread->error;
 		thread->running = error == 0;
 		if (error < 0)
 			pthread_join(thread->thread, NULL);
 	}
-	pthread_barrier_destroy(&thread->started);
+	sem_destroy(&thread->started);
 	return error;
 }
 
