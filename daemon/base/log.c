@@ -115,7 +115,8 @@ void log_begin(struct log_entry *entry, enum log_level level, const char *messag
 	append_string(entry, message);
 }
 
-static void field_va(struct log_entry *entry, const char *key, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void field_va(struct log_entry *entry, const char *key,
+							   const char *format, va_list args)
 {
 	char value[512];
 
