@@ -131,8 +131,7 @@ const struct mc_device *mc_device_by_name(const char *name)
 	return NULL;
 }
 
-/* --- in frames ----------------------------------------------------------------------------------
- */
+/* --- in frames ------------------------------------------------------------------------------- */
 
 /* Digits in `base`, of which leading ones may be blanks. */
 static bool number_from_text(const uint8_t *text, size_t digits, uint8_t base, uint32_t *number)
@@ -249,8 +248,7 @@ void mc_device_write_1e(struct mc_writer *writer, const struct mc_device *device
 		mc_writer_number(writer, device->code_1e, 2);
 }
 
-/* --- for people ---------------------------------------------------------------------------------
- */
+/* --- for people ------------------------------------------------------------------------------ */
 
 static bool number_from_people(const char *text, uint8_t base, uint32_t *number)
 {

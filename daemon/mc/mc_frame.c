@@ -164,8 +164,7 @@ int mc_frame_parse_answer(const uint8_t *bytes, size_t length, enum mc_code code
 	return reader.error ? -EBADMSG : 0;
 }
 
-/* --- encoding -----------------------------------------------------------------------------------
- */
+/* --- encoding -------------------------------------------------------------------------------- */
 
 static void put_route(struct mc_writer *writer, const struct mc_route *route)
 {

@@ -9,6 +9,8 @@ static int hex_digit(uint8_t character)
 		return character - '0';
 	if (character >= 'A' && character <= 'F')
 		return character - 'A' + 10;
+	if (character >= 'a' && character <= 'f')
+		return character - 'a' + 10;
 	return -1;
 }
 

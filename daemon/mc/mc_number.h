@@ -14,7 +14,7 @@
 enum mc_number_error {
 	MC_NUMBER_OK,
 	MC_NUMBER_SHORT, /* the bytes (reader) or the room (writer) ended */
-	MC_NUMBER_DIGIT, /* ASCII code: a character that is not 0-9 A-F */
+	MC_NUMBER_DIGIT, /* ASCII code: a character that is no hexadecimal digit */
 };
 
 struct mc_reader {
@@ -32,8 +32,8 @@ struct mc_writer {
 };
 
 /*
- * 1 to 8 upper-case hexadecimal digits to *value. False for any other character: the manual asks
- * for upper case, and a length that proxy and PLC could read differently must not pass.
+ * 1 to 8 hexadecimal digits to *value; false for any other character. The manual asks for upper
+ * case, but the npm client mcprotocol writes lower case: both count.
  */
 bool mc_number_from_hex(const uint8_t *text, size_t digits, uint32_t *value);
 /* The lowest `digits` digits of value. */

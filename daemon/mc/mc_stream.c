@@ -24,8 +24,7 @@
 
 #include <string.h>
 
-/* --- 3E and 4E ----------------------------------------------------------------------------------
- */
+/* --- 3E and 4E ------------------------------------------------------------------------------- */
 
 struct envelope {
 	enum mc_family family;
@@ -98,8 +97,7 @@ static enum mc_split split_envelope(const struct envelope *envelope, enum mc_dir
 	return whole_or_more(frame, envelope->header + length, size, frame_max);
 }
 
-/* --- 1E -----------------------------------------------------------------------------------------
- */
+/* --- 1E -------------------------------------------------------------------------------------- */
 
 enum zero_points {
 	ZERO_AS_IT_IS,
@@ -302,8 +300,7 @@ static void answer_passed_1e(struct mc_stream *stream, const uint8_t *bytes,
 	stream->registering_1e = 0;
 }
 
-/* --- both ---------------------------------------------------------------------------------------
- */
+/* --- both ------------------------------------------------------------------------------------ */
 
 /* Whether what is there of the subheader is that of this envelope. */
 static bool begins_as(const char *subheader, size_t length, const uint8_t *bytes, size_t size)
