@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every operation of the ring, the same cases on io_uring and on epoll. */
+#include "ring/ring.h"
+
+#include "base/error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <cmocka.h>
+
+#define EVENTS 4096
+
+/* An owner that remembers what came. */
+struct listener {
+	struct op_owner owner;
+	struct ring *ring;
+	struct {
+		const struct op *op;
+		int res;
+		bool more;
+	} events[EVENTS];
+	size_t count;
+	uint8_t bytes[1 << 20];
+	size_t size;
+	struct ring_buffer *held[64];
+	size_t held_count;
+	bool hold; /* keep the buffers */
+	unsigned int woken;
+};
+
+static struct listener listener;
+
+static void completed(struct op_owner *owner, struct op *op, const struct op_result *result)
+{
+	struct listener *self = container_of(owner, struct listener, owner);
+
+	if (op == NULL) {
+		self->woken++;
+		return;
+	}
+	assert_true(self->count < EVENTS);
+	self->events[self->count].op = op;
+	self->events[self->count].res = result->res;
+	self->events[self->count++].more = result->more;
+	if (result->buffer == NULL)
+		return;
+	assert_int_equal(result->res, result->buffer->size);
+	assert_true(self->size + result->buffer->size <= sizeof(self->bytes));
+	memcpy(self->bytes + self->size, result->buffer->bytes, result->buffer->size);
+	self->size += result->buffer->size;
+	if (self->hold)
+		self->held[self->held_count++] = result->buffer;
+	else
+		ring_buffer_release(self->ring, result->buffer);
+}
+
+static int set_up(void **state)
+{
+	enum ring_engine engine = *(enum ring_engine *)*state;
+
+	memset(&listener, 0, sizeof(listener));
+	listener.owner.complete = completed;
+	return ring_new(engine, 4, &listener.owner, &listener.ring);
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	assert_int_equal(listener.owner.in_flight, 0);
+	ring_free(listener.ring);
+	return 0;
+}
+
+static void run_until(size_t count)
+{
+	while (listener.count < count)
+		assert_int_equal(ring_run_once(listener.ring), 0);
+}
+
+static void run_until_quiet(void)
+{
+	while (listener.owner.in_flight > 0)
+		assert_int_equal(ring_run_once(listener.ring), 0);
+}
+
+static struct op new_op(void)
+{
+	return (struct op){.owner = &listener.owner};
+}
+
+static void new_pair(int pair[2])
+{
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
+			 0);
+}
+
+static void close_pair(const int pair[2])
+{
+	close(pair[0]);
+	close(pair[1]);
+}
+
+static int new_listener(struct address *address)
+{
+	struct sockaddr_storage bound;
+	socklen_t size = sizeof(bound);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	assert_int_equal(address_parse("127.0.0.1:0", address), 0);
+	assert_int_equal(bind(fd, &address->any, address_size(address)), 0);
+	assert_int_equal(listen(fd, 64), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&bound, &size), 0);
+	address_from_sockaddr(&bound, address);
+	return fd;
+}
+
+static void recv_delivers_until_the_end(void **state)
+{
+	struct op op = new_op();
+	int pair[2];
+
+	(void)state;
+	new_pair(pair);
+	ring_recv(listener.ring, &op, pair[0]);
+	for (int i = 0; i < 50; i++) {
+		assert_int_equal(write(pair[1], "0123456789", 10), 10);
+		run_until((size_t)i + 1);
+		assert_true(listener.events[i].more);
+	}
+	shutdown(pair[1], SHUT_WR);
+	run_until_quiet();
+	assert_int_equal(listener.size, 500);
+	assert_int_equal(listener.events[listener.count - 1].res, 0);
+	assert_false(listener.events[listener.count - 1].more);
+	close_pair(pair);
+}
+
+static void recv_can_be_stopped_and_started(void **state)
+{
+	struct op op = new_op();
+	int pair[2];
+
+	(void)state;
+	new_pair(pair);
+	for (int i = 0; i < 10; i++) {
+		ring_recv(listener.ring, &op, pair[0]);
+		assert_int_equal(write(pair[1], "x", 1), 1);
+		run_until(listener.count + 1);
+		ring_cancel(listener.ring, &op);
+		ring_cancel(listener.ring, &op); /* twice is once */
+		assert_int_equal(write(pair[1], "y", 1), 1);
+		run_until_quiet();
+		assert_int_equal(listener.events[listener.count - 1].res, -ECANCELED);
+	}
+	ring_recv(listener.ring, &op, pair[0]);
+	close(pair[1]);
+	run_until_quiet();
+	assert_int_equal(listener.size, 20); /* nothing was lost between the stops */
+	close(pair[0]);
+}
+
+/* Four buffers, all held: the recv must wait for one, without an event, and go on with it. */
+static void recv_waits_for_buffers(void **state)
+{
+	struct op op = new_op();
+	uint8_t block[RING_BUFFER_SIZE];
+	int pair[2];
+
+	(void)state;
+	new_pair(pair);
+	memset(block, 7, sizeof(block));
+	listener.hold = true;
+	for (int i = 0; i < 6; i++)
+		assert_int_equal(write(pair[1], block, sizeof(block)), sizeof(block));
+	shutdown(pair[1], SHUT_WR);
+	ring_recv(listener.ring, &op, pair[0]);
+	run_until(4);
+	for (int i = 0; i < 3; i++) {
+		ring_wake(listener.ring);
+		assert_int_equal(ring_run_once(listener.ring), 0);
+	}
+	assert_int_equal(listener.count, 4);
+	listener.hold = false;
+	while (listener.held_count > 0)
+		ring_buffer_release(listener.ring, listener.held[--listener.held_count]);
+	run_until_quiet();
+	assert_int_equal(listener.size, 6 * sizeof(block));
+	assert_int_equal(listener.events[listener.count - 1].res, 0);
+	close_pair(pair);
+}
+
+static void starved_recv_can_be_cancelled(void **state)
+{
+	struct op ops[2] = {new_op(), new_op()};
+	uint8_t block[4 * RING_BUFFER_SIZE] = {0};
+	int first[2], second[2];
+
+	(void)state;
+	new_pair(first);
+	new_pair(second);
+	listener.hold = true;
+	assert_int_equal(write(first[1], block, sizeof(block)), sizeof(block));
+	ring_recv(listener.ring, &ops[0], first[0]);
+	run_until(4);
+	assert_int_equal(write(second[1], "z", 1), 1);
+	ring_recv(listener.ring, &ops[1], second[0]);
+	ring_wake(listener.ring);
+	assert_int_equal(ring_run_once(listener.ring), 0);
+	ring_cancel(listener.ring, &ops[1]);
+	ring_cancel(listener.ring, &ops[0]);
+	run_until_quiet();
+	while (listener.held_count > 0)
+		ring_buffer_release(listener.ring, listener.held[--listener.held_count]);
+	close_pair(first);
+	close_pair(second);
+}
+
+/* More than the socket holds: the send must go on as the reader takes bytes. */
+static void send_is_whole(void **state)
+{
+	static uint8_t bytes[3000000], got[sizeof(bytes)];
+	struct op op = new_op();
+	size_t size = 0;
+	int pair[2];
+
+	(void)state;
+	new_pair(pair);
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 31 >> 3);
+	ring_send(listener.ring, &op, pair[0], bytes, sizeof(bytes));
+	while (listener.count == 0) {
+		ssize_t piece;
+
+		ring_wake(listener.ring);
+		assert_int_equal(ring_run_once(listener.ring), 0);
+		while ((piece = read(pair[1], got + size, sizeof(got) - size)) > 0)
+			size += (size_t)piece;
+	}
+	for (ssize_t piece = 1; piece > 0; size += piece > 0 ? (size_t)piece : 0)
+		piece = read(pair[1], got + size, sizeof(got) - size);
+	assert_int_equal(listener.events[0].res, sizeof(bytes));
+	assert_int_equal(size, sizeof(bytes));
+	assert_memory_equal(bytes, got, sizeof(bytes));
+	close_pair(pair);
+}
+
+static void blocked_send_can_be_cancelled(void **state)
+{
+	static uint8_t bytes[3000000];
+	struct op op = new_op();
+	int pair[2];
+
+	(void)state;
+	new_pair(pair);
+	ring_send(listener.ring, &op, pair[0], bytes, sizeof(bytes));
+	ring_wake(listener.ring);
+	assert_int_equal(ring_run_once(listener.ring), 0);
+	assert_int_equal(listener.count, 0);
+	ring_cancel(listener.ring, &op);
+	run_until_quiet();
+	assert_int_equal(listener.events[0].res, -ECANCELED);
+	close_pair(pair);
+}
+
+static void send_to_a_closed_peer_fails(void **state)
+{
+	struct op op = new_op();
+	int pair[2];
+
+	(void)state;
+	new_pair(pair);
+	close(pair[1]);
+	ring_send(listener.ring, &op, pair[0], "x", 1);
+	run_until_quiet();
+	assert_int_equal(listener.events[0].res, -EPIPE);
+	close(pair[0]);
+}
+
+static void accept_goes_on(void **state)
+{
+	struct op op = new_op(), connects[20];
+	struct address address;
+	int fd = new_listener(&address), dialled[20], accepted = 0;
+
+	(void)state;
+	ring_accept(listener.ring, &op, fd);
+	for (size_t i = 0; i < 20; i++) {
+		connects[i] = new_op();
+		dialled[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		ring_connect(listener.ring, &connects[i], dialled[i], &address);
+	}
+	run_until(40);
+	for (size_t i = 0; i < 40; i++) {
+		if (listener.events[i].op != &op) {
+			assert_int_equal(listener.events[i].res, 0);
+			continue;
+		}
+		assert_true(listener.events[i].res >= 0 && listener.events[i].more);
+		assert_true(fcntl(listener.events[i].res, F_GETFL) & O_NONBLOCK);
+		close(listener.events[i].res);
+		accepted++;
+	}
+	assert_int_equal(accepted, 20);
+	ring_cancel(listener.ring, &op);
+	run_until_quiet();
+	for (size_t i = 0; i < 20; i++)
+		close(dialled[i]);
+	close(fd);
+}
+
+static void connect_is_refused(void **state)
+{
+	struct op op = new_op();
+	struct address address;
+	int fd = new_listener(&address);
+	int dialled = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	(void)state;
+	close(fd);
+	ring_connect(listener.ring, &op, dialled, &address);
+	run_until_quiet();
+	assert_int_equal(listener.events[0].res, -ECONNREFUSED);
+	close(dialled);
+}
+
+static void poll_is_one_shot(void **state)
+{
+	struct op in = new_op(), out = new_op();
+	int pair[2];
+
+	(void)state;
+	new_pair(pair);
+	ring_poll(listener.ring, &in, pair[0], POLLIN);
+	ring_poll(listener.ring, &out, pair[0], POLLOUT);
+	run_until(1);
+	assert_ptr_equal(listener.events[0].op, &out);
+	assert_true(listener.events[0].res & POLLOUT);
+	assert_int_equal(write(pair[1], "x", 1), 1);
+	run_until_quiet();
+	assert_int_equal(listener.count, 2);
+	assert_true(listener.events[1].res & POLLIN);
+	close_pair(pair);
+}
+
+static struct timer timers[3];
+static int order[3], expired_count;
+
+static void expired(struct timer *timer)
+{
+	order[expired_count++] = (int)(timer - timers);
+}
+
+static void timers_wake_the_loop(void **state)
+{
+	clock_us now = clock_now();
+
+	(void)state;
+	expired_count = 0;
+	for (int i = 0; i < 3; i++) {
+		timers[i] = (struct timer){.expired = expired};
+		assert_int_equal(timer_set(ring_timers(listener.ring), &timers[i],
+					   now + (3 - i) * 5 * CLOCK_MS),
+				 0);
+	}
+	timer_stop(ring_timers(listener.ring), &timers[1]);
+	while (expired_count < 2)
+		assert_int_equal(ring_run_once(listener.ring), 0);
+	assert_int_equal(order[0], 2);
+	assert_int_equal(order[1], 0);
+	assert_true(clock_now() - now >= 15 * CLOCK_MS);
+}
+
+static void *wake_later(void *argument)
+{
+	usleep(20000);
+	ring_wake(argument);
+	return NULL;
+}
+
+static void another_thread_wakes_the_loop(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	pthread_create(&thread, NULL, wake_later, listener.ring);
+	while (listener.woken == 0)
+		assert_int_equal(ring_run_once(listener.ring), 0);
+	pthread_join(thread, NULL);
+}
+
+static void probe_agrees_with_the_kernel(void **state)
+{
+	const char *step = NULL;
+	int error = ring_probe_uring(&step);
+
+	(void)state;
+	assert_true(error <= 0);
+	assert_non_null(step);
+}
+
+static void heap_keeps_order(void **state)
+{
+	struct timer many[500] = {0};
+	struct timer_heap heap = {0};
+	unsigned int seed = 1;
+	clock_us last = 0;
+
+	(void)state;
+	for (int round = 0; round < 2000; round++) {
+		struct timer *timer = &many[rand_r(&seed) % 500];
+
+		if (rand_r(&seed) % 3 == 0)
+			timer_stop(&heap, timer);
+		else
+			assert_int_equal(timer_set(&heap, timer, rand_r(&seed) % 1000), 0);
+	}
+	while (timer_next(&heap) != CLOCK_NEVER) {
+		struct timer *first = heap.slots[0];
+
+		assert_true(first->when >= last);
+		last = first->when;
+		timer_stop(&heap, first);
+		assert_false(timer_is_set(first));
+	}
+	timer_heap_deinit(&heap);
+}
+
+static void skipped(void **state)
+{
+	(void)state;
+	skip();
+}
+
+static enum ring_engine uring = RING_ENGINE_URING, epoll = RING_ENGINE_EPOLL;
+
+#define CASE(name)                                                                                 \
+	{#name " (io_uring)", name, set_up, tear_down, &uring},                                    \
+	{                                                                                          \
+#name " (epoll)", name, set_up, tear_down, &epoll                                  \
+	}
+
+int main(void)
+{
+	struct CMUnitTest tests[] = {
+		CASE(recv_delivers_until_the_end),
+		CASE(recv_can_be_stopped_and_started),
+		CASE(recv_waits_for_buffers),
+		CASE(starved_recv_can_be_cancelled),
+		CASE(send_is_whole),
+		CASE(blocked_send_can_be_cancelled),
+		CASE(send_to_a_closed_peer_fails),
+		CASE(accept_goes_on),
+		CASE(connect_is_refused),
+		CASE(poll_is_one_shot),
+		CASE(timers_wake_the_loop),
+		CASE(another_thread_wakes_the_loop),
+		cmocka_unit_test(probe_agrees_with_the_kernel),
+		cmocka_unit_test(heap_keeps_order),
+	};
+
+	const char *step;
+	int error = ring_probe_uring(&step);
+
+	if (error < 0)
+		printf("io_uring is not to be had here (%s: %s): its cases are skipped\n", step,
+		       strerrordesc_np(-error));
+	for (size_t i = 0; error < 0 && i < ARRAY_SIZE(tests); i++)
+		if (tests[i].initial_state == &uring)
+			tests[i] = (struct CMUnitTest){tests[i].name, skipped, NULL, NULL, NULL};
+	return cmocka_run_group_tests_name("ring", tests, NULL, NULL);
+}
