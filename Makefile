@@ -33,6 +33,10 @@ C_FILES      := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 
 # Library calls replaced in one unit test: its seam (see the test's first comment).
 WRAP_test_origdst := getsockopt
+# Parts of the tools that tests look at from inside.
+MCPLC_CORE := $(patsubst %,tools/mcplc_%.c,memory cpu access 1e request)
+EXTRA_test_mcplc := $(MCPLC_CORE)
+EXTRA_fuzz_mc_request := $(MCPLC_CORE)
 
 # --- how -----------------------------------------------------------------------------------------
 
@@ -66,7 +70,7 @@ endif
 SANITIZE := $(filter -fsanitize=%,$(FLAVOUR_CFLAGS_$(FLAVOUR)))
 WERROR   ?= $(if $(CI),-Werror)
 
-ALL_CFLAGS  = -std=gnu11 -pthread -Idaemon -D_GNU_SOURCE -DMCSEAL_VERSION='"$(VERSION)"' \
+ALL_CFLAGS  = -std=gnu11 -pthread -Idaemon -Itools -D_GNU_SOURCE -DMCSEAL_VERSION='"$(VERSION)"' \
               $(WARNINGS) $(WERROR) $(FLAVOUR_CFLAGS_$(FLAVOUR)) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pthread $(LINK_HARDENING) $(subst -fsanitize=fuzzer-no-link,-fsanitize=,$(SANITIZE)) $(LDFLAGS)
 ifeq ($(FLAVOUR),fuzz)
@@ -152,11 +156,14 @@ $(B)/$(1): $($(1)_SOURCES:%.c=$(B)/obj/%.o) $(B)/libmcseal.a
 endef
 $(foreach program,$(PROGRAMS),$(eval $(call program_rule,$(program))))
 
-$(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libmcseal.a
+.SECONDEXPANSION:
+extra = $(addprefix $(B)/obj/,$(addsuffix .o,$(basename $(EXTRA_$(1)))))
+
+$(B)/tests/%: $(B)/obj/tests/unit/%.o $$(call extra,$$*) $(B)/libmcseal.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $(WRAP_$*:%=-Wl,--wrap=%) -o $@ $^ $(PKG_LIBS) -lcmocka $(LIBS)
 
-$(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/libmcseal.a
+$(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $$(call extra,fuzz_$$*) $(B)/libmcseal.a
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS) $(LIBS)
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

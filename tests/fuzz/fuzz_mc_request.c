@@ -2,13 +2,13 @@
 /*
  * Any stream of requests into the simulated PLC: it survives, and whatever it answers is exactly
  * one frame as mc_stream.c and mc_frame.c read it. Requests also survive being taken apart and
- * put together again. tools/ is no part of the library: its sources are included.
+ * put together again.
  */
-#include "../../tools/mcplc_memory.c"
-#include "../../tools/mcplc_cpu.c"
-#include "../../tools/mcplc_access.c"
-#include "../../tools/mcplc_1e.c"
-#include "../../tools/mcplc_request.c"
+#include "mcplc_memory.h"
+#include "mcplc_cpu.h"
+#include "mcplc_access.h"
+#include "mcplc_1e.h"
+#include "mcplc_request.h"
 
 #include <stdlib.h>
 

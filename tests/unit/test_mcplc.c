@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The simulated PLC's answers, byte for byte, against frames of independent clients and manuals,
- * and its limits and end codes. Its sources are included: tools/ is no part of the library that
- * tests are linked with.
+ * and its limits and end codes.
  */
-#include "../../tools/mcplc_memory.c"
-#include "../../tools/mcplc_cpu.c"
-#include "../../tools/mcplc_access.c"
-#include "../../tools/mcplc_1e.c"
-#include "../../tools/mcplc_request.c"
+#include "mcplc_memory.h"
+#include "mcplc_cpu.h"
+#include "mcplc_access.h"
+#include "mcplc_1e.h"
+#include "mcplc_request.h"
 
 #include "mc_vectors.h"
 
