@@ -33,6 +33,7 @@ C_FILES      := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 
 # Library calls replaced in one unit test: its seam (see the test's first comment).
 WRAP_test_origdst := getsockopt
+WRAP_test_config_memory := malloc calloc reallocarray strdup vasprintf
 # Parts of the tools that tests look at from inside.
 MCPLC_CORE := $(patsubst %,tools/mcplc_%.c,memory cpu access 1e request)
 EXTRA_test_mcplc := $(MCPLC_CORE)

@@ -279,6 +279,9 @@ class Net:
     def _make(self):
         for name in self.names:
             run("ip", "netns", "add", self.ns(name))
+            # Without it the first IPv6 packets wait for duplicate address detection.
+            self.exec(name, "sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0",
+                      "net.ipv6.conf.all.accept_dad=0")
             self._ip(name, "link", "set", "lo", "up")
         for left, right, net in self.LINKS:
             run("ip", "link", "add", f"to-{right}", "netns", self.ns(left), "type", "veth",
@@ -325,7 +328,7 @@ class Net:
     def inside(self, name):
         """Sockets made in the body belong to that namespace (one thread at a time)."""
         libc = ctypes.CDLL(None, use_errno=True)
-        with open("/proc/self/ns/net", "rb") as home, \
+        with open("/proc/thread-self/ns/net", "rb") as home, \
                 open(f"/run/netns/{self.ns(name)}", "rb") as there:
             if libc.setns(there.fileno(), 0x40000000) != 0:
                 raise OSError(ctypes.get_errno(), "setns")

@@ -17,28 +17,13 @@
 
 /* --- freeing, along the tables ---------------------------------------------------------------- */
 
-/* A list: the pointer to its items and, right behind, their number. */
-struct list {
-	char *items;
-	size_t count;
-};
-
-static struct list get_list(const void *at)
-{
-	struct list list;
-
-	memcpy(&list.items, at, sizeof(list.items));
-	memcpy(&list.count, (const char *)at + sizeof(list.items), sizeof(list.count));
-	return list;
-}
-
 static void free_option(const struct config_option *option, char *object)
 {
 	const struct config_type *type = option->type;
-	struct list list = {.items = object + option->offset, .count = 1};
+	struct config_list list = {.items = object + option->offset, .count = 1};
 
 	if (option->list)
-		list = get_list(object + option->offset);
+		list = *(struct config_list *)(object + option->offset);
 	for (size_t i = 0; i < list.count && type->release; i++)
 		type->release(list.items + i * type->size);
 	if (option->list)
@@ -51,10 +36,10 @@ static void free_section(const struct config_section *section, char *object)
 		free_option(&section->options[i], object);
 	for (size_t i = 0; i < section->section_count; i++) {
 		const struct config_section *inner = &section->sections[i];
-		struct list list = {.items = object + inner->offset, .count = 1};
+		struct config_list list = {.items = object + inner->offset, .count = 1};
 
 		if (inner->title)
-			list = get_list(object + inner->offset);
+			list = *(struct config_list *)(object + inner->offset);
 		for (size_t j = 0; j < list.count; j++)
 			free_section(inner, list.items + j * inner->size);
 		if (inner->title)

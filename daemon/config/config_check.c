@@ -7,6 +7,7 @@
 #include "config/config_check.h"
 
 #include "base/error.h"
+#include "config/config_value.h"
 
 #include <errno.h>
 #include <string.h>
@@ -296,8 +297,7 @@ static int copy_if_missing(char **to, const char *from)
 {
 	if (*to || !from)
 		return 0;
-	*to = strdup(from);
-	return *to ? 0 : -ENOMEM;
+	return config_value_copy(from, to);
 }
 
 static int check_source(const struct config_edge *edge, struct config_source *source,

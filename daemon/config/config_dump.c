@@ -14,14 +14,14 @@ static void indent(unsigned int depth, FILE *file)
 		fputc('\t', file);
 }
 
-static void dump_values(const struct config_option *option, const char *items, size_t count,
-			FILE *file)
+static void dump_list(const struct config_option *option, const struct config_list *list,
+		      FILE *file)
 {
 	fputs("{ ", file);
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < list->count; i++) {
 		if (i > 0)
 			fputs(", ", file);
-		option->type->print(option, items + i * option->type->size, file);
+		option->type->print(option, list->items + i * option->type->size, file);
 	}
 	fputs(" }", file);
 }
@@ -30,22 +30,15 @@ static void dump_option(const struct config_option *option, const char *object, 
 			FILE *file)
 {
 	const struct config_type *type = option->type;
-	const char *value = object + option->offset;
-	const char *items = NULL;
-	size_t count = 1;
+	const void *value = object + option->offset;
+	const struct config_list *list = value;
 
-	if (option->list) {
-		memcpy(&items, value, sizeof(items));
-		memcpy(&count, value + sizeof(items), sizeof(count));
-	} else if (type->present && !type->present(value)) {
-		count = 0;
-	}
-	if (count == 0)
+	if (option->list ? list->count == 0 : type->present && !type->present(value))
 		return;
 	indent(depth, file);
 	fprintf(file, "%s = ", option->name);
 	if (option->list)
-		dump_values(option, items, count, file);
+		dump_list(option, list, file);
 	else
 		type->print(option, value, file);
 	fputc('\n', file);
@@ -79,14 +72,11 @@ static void dump_section(const struct config_section *section, const char *objec
 		dump_option(&section->options[i], object, depth, file);
 	for (size_t i = 0; i < section->section_count; i++) {
 		const struct config_section *inner = &section->sections[i];
-		const char *at = object + inner->offset;
-		const char *objects = at;
-		size_t count = 1;
+		const void *at = object + inner->offset;
+		const struct config_list *list = at;
+		const char *objects = inner->title ? list->items : at;
+		size_t count = inner->title ? list->count : 1;
 
-		if (inner->title) {
-			memcpy(&objects, at, sizeof(objects));
-			memcpy(&count, at + sizeof(objects), sizeof(count));
-		}
 		for (size_t j = 0; j < count; j++)
 			dump_inner(inner, objects + j * inner->size, depth, file);
 	}

@@ -19,13 +19,22 @@ struct config_word {
 	int value;
 };
 
+/*
+ * How lists of any type look in the structs: a pointer to the items and, right behind, their
+ * number. The tables reach them through this one view, hence may_alias.
+ */
+struct config_list {
+	char *items;
+	size_t count;
+} __attribute__((may_alias));
+
 struct config_option {
 	const char *name;
 	const struct config_type *type; /* config_value.h */
 	const char *fallback;           /* the default as in the file; NULL: none */
 	size_t offset;                  /* of the value in the section's struct */
 	size_t line_offset;             /* of an int that takes its line; 0: nowhere */
-	bool list;                      /* several values: a pointer and a size_t count at offset */
+	bool list;                      /* several values: a config_list stands at offset */
 	bool required;
 	int64_t minimum, maximum; /* of numbers, in the unit of the struct */
 	const struct config_word *words;
@@ -34,9 +43,8 @@ struct config_option {
 struct config_section {
 	const char *name;
 	/*
-	 * With a title there may be many: a pointer to an array and a size_t count stand at
-	 * `offset` of the parent's struct. Without, there is one, and its struct itself stands
-	 * there.
+	 * With a title there may be many: a config_list of its structs stands at `offset` of the
+	 * parent's struct. Without, there is one, and its struct itself stands there.
 	 */
 	const struct config_type *title;
 	size_t offset;

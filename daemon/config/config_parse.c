@@ -240,12 +240,14 @@ static cfg_opt_t *make_tables(const struct config_section *section, struct parse
 	size_t count = section->option_count;
 	cfg_opt_t *table = calloc(count + section->section_count + 1, sizeof(*table));
 
-	for (size_t i = 0; table && i < count; i++) {
+	if (!table)
+		return NULL;
+	for (size_t i = 0; i < count; i++) {
 		table[i] = (cfg_opt_t)CFG_PTR_LIST_CB(section->options[i].name, NULL,
 						      CFGF_NODEFAULT, take_value, free);
 		table[i].def.number = (intptr_t)parse;
 	}
-	for (size_t i = 0; table && i < section->section_count; i++) {
+	for (size_t i = 0; i < section->section_count; i++) {
 		const struct config_section *inner = &section->sections[i];
 		int title = inner->title ? CFGF_TITLE : 0;
 		cfg_opt_t *below = make_tables(inner, parse);
@@ -289,23 +291,20 @@ static const struct text_value *value_at(const cfg_opt_t *opt, unsigned int inde
 static int fill_list(const cfg_opt_t *opt, struct config_place *place, void *object)
 {
 	const struct config_option *option = place->option;
-	char *items = calloc(opt->nvalues, option->type->size);
-	char *at = (char *)object + option->offset;
-	size_t count = 0;
+	struct config_list *list = (void *)((char *)object + option->offset);
 
-	if (!items)
+	if (config_list_allocate(list, opt->nvalues, option->type->size) < 0)
 		return -ENOMEM;
-	memcpy(at, &items, sizeof(items));
 	for (unsigned int i = 0; i < opt->nvalues; i++) {
 		const struct text_value *value = value_at(opt, i);
 		int outcome;
 
 		place->line = value->line;
-		outcome = config_value_read(place, value->text, items + count * option->type->size);
+		outcome = config_value_read(place, value->text,
+					    list->items + list->count * option->type->size);
 		if (outcome < 0)
 			return outcome;
-		count += outcome == 0;
-		memcpy(at + sizeof(items), &count, sizeof(count));
+		list->count += outcome == 0;
 	}
 	return 0;
 }
@@ -355,17 +354,14 @@ static int fill_titled(const cfg_t *cfg, const struct config_section *section, v
 
 static int fill_many(const cfg_opt_t *opt, const struct config_section *section, void *parent)
 {
-	char *at = (char *)parent + section->offset;
-	char *objects = calloc(opt->nvalues, section->size);
-	size_t count = opt->nvalues;
+	struct config_list *list = (void *)((char *)parent + section->offset);
 
-	if (!objects)
+	if (config_list_allocate(list, opt->nvalues, section->size) < 0)
 		return -ENOMEM;
-	memcpy(at, &objects, sizeof(objects));
-	memcpy(at + sizeof(objects), &count, sizeof(count));
-	for (size_t i = 0; i < count; i++) {
+	list->count = opt->nvalues;
+	for (size_t i = 0; i < list->count; i++) {
 		const cfg_t *inner = opt->values[i]->section;
-		int error = fill_titled(inner, section, objects + i * section->size);
+		int error = fill_titled(inner, section, list->items + i * section->size);
 
 		if (error < 0)
 			return error;

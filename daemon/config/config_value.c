@@ -36,6 +36,13 @@ int config_value_read(const struct config_place *place, const char *text, void *
 	return error == -EINVAL || error == -ERANGE ? 1 : error;
 }
 
+int config_list_allocate(struct config_list *list, size_t count, size_t size)
+{
+	list->items = calloc(count, size);
+	list->count = 0;
+	return list->items ? 0 : -ENOMEM;
+}
+
 /* --- text --------------------------------------------------------------------------------- */
 
 void config_value_print_string(const char *text, FILE *file)

@@ -55,6 +55,9 @@ extern const struct config_type config_type_crl;
 /* Reads `text` into *value and reports what is wrong. 0, 1 (reported) or -ENOMEM. */
 int config_value_read(const struct config_place *place, const char *text, void *value);
 
+/* Room for `count` zeroed items of `size` bytes each; the list's count stays 0. 0 or -ENOMEM. */
+int config_list_allocate(struct config_list *list, size_t count, size_t size);
+
 /* A quoted string of the file. */
 void config_value_print_string(const char *text, FILE *file);
 

@@ -83,7 +83,8 @@ void identity_serial(const X509 *certificate, char *text, size_t size)
 	BIGNUM *number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), NULL);
 	char *hex = number ? BN_bn2hex(number) : NULL;
 
-	snprintf(text, size, "%s", hex ? hex : "");
+	/* As the configuration has it: no leading zeros. */
+	snprintf(text, size, "%s", hex ? hex + strspn(hex, "0") : "");
 	for (char *c = text; *c != '\0'; c++)
 		if (*c >= 'A' && *c <= 'F')
 			*c = (char)(*c - 'A' + 'a');

@@ -19,7 +19,7 @@
 /* NULL: no identity matches. The result belongs to `config`. */
 const struct config_identity *identity_find(const struct config *config, X509 *certificate);
 
-/* Serial number in lower-case hex into `text`; truncated to fit. */
+/* Serial number in lower-case hex, without leading zeros, into `text`; truncated to fit. */
 void identity_serial(const X509 *certificate, char *text, size_t size);
 /* Subject in RFC 2253 form into `text`; truncated to fit. For log lines. */
 void identity_subject(const X509 *certificate, char *text, size_t size);

@@ -10,7 +10,9 @@
 #include "mcplc_1e.h"
 #include "mcplc_request.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define FRAME_MAX 8200
 

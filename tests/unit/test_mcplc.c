@@ -9,11 +9,15 @@
 #include "mcplc_1e.h"
 #include "mcplc_request.h"
 
+#include "base/error.h"
 #include "mc_vectors.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 

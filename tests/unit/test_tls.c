@@ -170,7 +170,7 @@ static void good_handshake(void **state)
 	assert_null(edge.peer.identity);
 	assert_string_equal(handshake_version(gateway.handshake), "TLSv1.3");
 	assert_string_equal(gateway.peer.server_name, "");
-	assert_true(strlen(gateway.peer.serial) == 40 || strlen(gateway.peer.serial) == 38);
+	assert_in_range(strlen(gateway.peer.serial), 30, 40);
 	end_both(&edge, &gateway);
 }
 
