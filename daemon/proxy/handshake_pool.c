@@ -8,6 +8,10 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/socket.h>
+
+/* How long a refused client may take to read its alert. */
+#define ALERT_TIME CLOCK_SEC
 
 TAILQ_HEAD(job_list, handshake_job);
 
@@ -21,6 +25,7 @@ struct handshake_thread {
 	struct job_list talking; /* in progress */
 	struct job_list waiting; /* beyond the limit */
 	unsigned int in_progress, limit;
+	struct timer eviction; /* while jobs wait: when the oldest silent one must give way */
 	atomic_bool stopping;
 	enum ring_engine engine;
 	sem_t started;
@@ -74,6 +79,32 @@ static void end(struct handshake_job *job, int result)
 	take_waiting(thread);
 }
 
+/* What a refused client had sent already is thrown away until it closes. */
+static void discard(struct handshake_job *job)
+{
+	uint8_t bytes[4096];
+	ssize_t got = recv(job->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+	if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR)))
+		ring_poll(job->thread->ring, &job->poll, job->fd, POLLIN);
+	else
+		end(job, -EPROTO);
+}
+
+/*
+ * The client has an alert to read. A TLS 1.3 client may have sent its first request with its
+ * Finished; closing over unread bytes makes a reset, and at the client a reset overtakes the alert.
+ */
+static void let_alert_arrive(struct handshake_job *job)
+{
+	job->refused = true;
+	if (shutdown(job->fd, SHUT_WR) < 0 ||
+	    timer_set(ring_timers(job->thread->ring), &job->deadline, clock_now() + ALERT_TIME) < 0)
+		end(job, -EPROTO);
+	else
+		discard(job);
+}
+
 static void advance(struct handshake_job *job)
 {
 	int outcome = handshake_step(job->handshake, &job->peer);
@@ -82,6 +113,8 @@ static void advance(struct handshake_job *job)
 		ring_poll(job->thread->ring, &job->poll, job->fd, POLLIN);
 	else if (outcome == HANDSHAKE_WANT_WRITE)
 		ring_poll(job->thread->ring, &job->poll, job->fd, POLLOUT);
+	else if (outcome == -EPROTO && job->context->role == TLS_ROLE_GATEWAY)
+		let_alert_arrive(job);
 	else
 		end(job, outcome);
 }
@@ -105,6 +138,10 @@ static void polled(struct op_owner *owner, struct op *op, const struct op_result
 		end(job, job->result < 0 ? job->result : result->res);
 		return;
 	}
+	if (job->refused) {
+		discard(job);
+		return;
+	}
 	if (job->silent) {
 		job->silent = false;
 		TAILQ_REMOVE(&job->thread->silent, job, entry);
@@ -120,6 +157,10 @@ static void expired(struct timer *timer)
 {
 	struct handshake_job *job = container_of(timer, struct handshake_job, deadline);
 
+	if (job->refused) {
+		end(job, -EPROTO);
+		return;
+	}
 	snprintf(job->peer.reason, sizeof(job->peer.reason),
 		 job->silent ? "peer sent nothing" : "peer did not finish in time");
 	end(job, -ETIMEDOUT);
@@ -131,11 +172,12 @@ static void begin(struct handshake_thread *thread, struct handshake_job *job)
 	int error;
 
 	job->silent = job->context->role == TLS_ROLE_GATEWAY;
+	job->begun = clock_now();
 	TAILQ_INSERT_TAIL(job->silent ? &thread->silent : &thread->talking, job, entry);
 	thread->in_progress++;
 	job->deadline.expired = expired;
 	error = timer_set(ring_timers(thread->ring), &job->deadline,
-			  clock_now() + job->time_allowed);
+			  job->begun + job->time_allowed);
 	if (error < 0)
 		end(job, error);
 	else if (job->silent)
@@ -144,11 +186,54 @@ static void begin(struct handshake_thread *thread, struct handshake_job *job)
 		start_tls(job);
 }
 
+/* A busy thread may not have been told yet what has come in. */
+static bool has_sent_something(const struct handshake_job *job)
+{
+	char byte;
+
+	return recv(job->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+static void schedule_eviction(struct handshake_thread *thread)
+{
+	const struct handshake_job *oldest = TAILQ_FIRST(&thread->silent);
+
+	if (oldest == NULL || TAILQ_EMPTY(&thread->waiting) || timer_is_set(&thread->eviction))
+		return;
+	/* Without memory for the timer, the deadlines of the silent ones do the same, later. */
+	(void)timer_set(ring_timers(thread->ring), &thread->eviction,
+			oldest->begun + HANDSHAKE_POOL_PATIENCE);
+}
+
+static void evict(struct timer *timer)
+{
+	struct handshake_thread *thread = container_of(timer, struct handshake_thread, eviction);
+	clock_us begun_before = clock_now() - HANDSHAKE_POOL_PATIENCE;
+	unsigned int waiting = 0;
+	struct handshake_job *job, *next;
+
+	TAILQ_FOREACH (job, &thread->waiting, entry)
+		waiting++;
+	for (job = TAILQ_FIRST(&thread->silent);
+	     job != NULL && waiting > 0 && job->begun <= begun_before; job = next) {
+		next = TAILQ_NEXT(job, entry);
+		if (job->result < 0 || has_sent_something(job))
+			continue;
+		snprintf(job->peer.reason, sizeof(job->peer.reason),
+			 "peer sent nothing and others wait");
+		end(job, -EBUSY);
+		waiting--;
+	}
+	if (timer_is_set(timer) || TAILQ_EMPTY(&thread->waiting))
+		return;
+	(void)timer_set(ring_timers(thread->ring), timer,
+			clock_now() + HANDSHAKE_POOL_PATIENCE / 4);
+}
+
 static void received(struct message *message)
 {
 	struct handshake_job *job = container_of(message, struct handshake_job, start);
 	struct handshake_thread *thread = job->thread;
-	struct handshake_job *oldest = TAILQ_FIRST(&thread->silent);
 
 	job->owner.complete = polled;
 	job->poll.owner = &job->owner;
@@ -157,11 +242,7 @@ static void received(struct message *message)
 		return;
 	}
 	TAILQ_INSERT_TAIL(&thread->waiting, job, entry);
-	if (oldest != NULL && oldest->result == 0) {
-		snprintf(oldest->peer.reason, sizeof(oldest->peer.reason),
-			 "peer sent nothing and others wait");
-		end(oldest, -EBUSY);
-	}
+	schedule_eviction(thread);
 }
 
 static void cancel_all(struct handshake_thread *thread)
@@ -169,6 +250,7 @@ static void cancel_all(struct handshake_thread *thread)
 	struct job_list *lists[] = {&thread->silent, &thread->talking};
 	struct handshake_job *job, *next;
 
+	timer_stop(ring_timers(thread->ring), &thread->eviction);
 	while ((job = TAILQ_FIRST(&thread->waiting)) != NULL) {
 		TAILQ_REMOVE(&thread->waiting, job, entry);
 		job->result = -ECANCELED;
@@ -221,6 +303,7 @@ static int start_thread(struct handshake_thread *thread, enum ring_engine engine
 	TAILQ_INIT(&thread->talking);
 	TAILQ_INIT(&thread->waiting);
 	thread->woken.complete = woken;
+	thread->eviction.expired = evict;
 	thread->limit = limit;
 	thread->engine = engine;
 	sem_init(&thread->started, 0, 0);

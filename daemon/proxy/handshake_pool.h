@@ -3,9 +3,9 @@
  * TLS handshakes on threads of their own, so that a plant's power-up (a thousand reconnects) or
  * a flood of half-open connections never delays a frame that is being relayed.
  *
- * The number in progress is capped; further jobs wait in order. When the cap is reached, a
- * gateway's job whose peer has not sent a single byte gives way, oldest first: connections that
- * only sit there cannot shut others out.
+ * The number in progress is capped; further jobs wait in order. While some wait, a gateway's job
+ * whose peer has sent nothing for HANDSHAKE_POOL_PATIENCE gives way, oldest first: connections
+ * that only sit there cannot shut others out for longer.
  */
 #ifndef MCSEAL_PROXY_HANDSHAKE_POOL_H
 #define MCSEAL_PROXY_HANDSHAKE_POOL_H
@@ -14,6 +14,9 @@
 #include "proxy/inbox.h"
 #include "ring/ring.h"
 #include "tls/handshake.h"
+
+/* More than the round trip that a ClientHello needs to follow its connection. */
+#define HANDSHAKE_POOL_PATIENCE (300 * CLOCK_MS)
 
 struct handshake_pool;
 struct handshake_thread;
@@ -39,6 +42,8 @@ struct handshake_job {
 	struct timer deadline;
 	struct message start;
 	bool silent;
+	clock_us begun;
+	bool refused; /* the alert is out; waiting for the client to read it and close */
 	TAILQ_ENTRY(handshake_job) entry;
 };
 

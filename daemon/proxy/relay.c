@@ -188,6 +188,28 @@ void relay_start(struct session *session)
 		pump(session, LEG_FAR);
 }
 
+/*
+ * Many TLS programs (nginx, .NET) answer close_notify by closing the connection. Nothing can have
+ * been cut off when the other side had ended before and every request has its answer.
+ */
+static bool nothing_missing(const struct session *session, unsigned int from)
+{
+	return session->state == SESSION_DRAINING && session->protocol == CONFIG_PROTOCOL_MC &&
+	       session->legs[!from].ended && buffer_size(&session->legs[from].input) == 0 &&
+	       session->directions[LEG_NEAR].frames == session->directions[LEG_FAR].frames;
+}
+
+static void truncated(struct session *session, unsigned int from)
+{
+	if (nothing_missing(session, from))
+		pump(session, from);
+	else
+		session_close(session,
+			      by_leg(from, SESSION_REASON_CLIENT_TRUNCATED,
+				     SESSION_REASON_TARGET_TRUNCATED),
+			      "connection ended without close_notify");
+}
+
 void relay_received(struct session *session, unsigned int from, enum leg_event event)
 {
 	const struct leg *leg = &session->legs[from];
@@ -204,10 +226,7 @@ void relay_received(struct session *session, unsigned int from, enum leg_event e
 			pump(session, !from);
 		break;
 	case LEG_TRUNCATED:
-		session_close(session,
-			      by_leg(from, SESSION_REASON_CLIENT_TRUNCATED,
-				     SESSION_REASON_TARGET_TRUNCATED),
-			      "connection ended without close_notify");
+		truncated(session, from);
 		break;
 	case LEG_FAULT:
 		session_close(session,

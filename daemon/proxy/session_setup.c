@@ -410,8 +410,12 @@ static void read_proxy_header(struct session *session)
 	int outcome = proxy_header_parse(buffer_bytes(input), buffer_size(input), &client,
 					 &destination, &consumed);
 
-	if (outcome == PROXY_HEADER_MORE)
+	if (outcome == PROXY_HEADER_MORE && !session->legs[LEG_NEAR].ended)
 		return;
+	if (outcome == PROXY_HEADER_MORE) {
+		session_close(session, SESSION_REASON_PROXY_HEADER_BAD, "closed inside it");
+		return;
+	}
 	if (outcome < 0) {
 		session_close(session, SESSION_REASON_PROXY_HEADER_BAD, NULL);
 		return;

@@ -13,6 +13,7 @@
 struct handshake {
 	SSL *ssl;
 	const struct tls_context *context;
+	struct tls_peer seen;
 	bool expects_mcseal;
 };
 
@@ -55,6 +56,8 @@ int handshake_new(const struct tls_context *context, int fd, const struct handsh
 	handshake->context = context;
 	handshake->ssl = SSL_new(context->ssl_context);
 	ok = handshake->ssl != NULL && SSL_set_fd(handshake->ssl, fd) == 1;
+	if (ok)
+		ok = SSL_set_app_data(handshake->ssl, &handshake->seen) == 1;
 	if (ok && context->role == TLS_ROLE_EDGE) {
 		handshake->expects_mcseal = server->mcseal;
 		ok = expect_server(handshake->ssl, server);
@@ -85,6 +88,7 @@ SSL *handshake_steal(struct handshake *handshake)
 	SSL *ssl = handshake->ssl;
 
 	handshake->ssl = NULL;
+	SSL_set_app_data(ssl, NULL); /* it lives in the handshake */
 	return ssl;
 }
 
@@ -98,14 +102,10 @@ const char *handshake_cipher(const struct handshake *handshake)
 	return SSL_get_cipher_name(handshake->ssl);
 }
 
-static void describe_certificate(const SSL *ssl, struct handshake_peer *peer)
+static void describe_certificate(const struct handshake *handshake, struct handshake_peer *peer)
 {
-	X509 *certificate = SSL_get0_peer_certificate(ssl);
-
-	if (certificate == NULL)
-		return;
-	identity_subject(certificate, peer->subject, sizeof(peer->subject));
-	identity_serial(certificate, peer->serial, sizeof(peer->serial));
+	snprintf(peer->subject, sizeof(peer->subject), "%s", handshake->seen.subject);
+	snprintf(peer->serial, sizeof(peer->serial), "%s", handshake->seen.serial);
 }
 
 static void describe(const struct handshake *handshake, struct handshake_peer *peer)
@@ -117,9 +117,17 @@ static void describe(const struct handshake *handshake, struct handshake_peer *p
 	SSL_get0_alpn_selected(handshake->ssl, &alpn, &alpn_size);
 	peer->mcseal = alpn_size == strlen(TLS_ALPN_MCSEAL) &&
 		       memcmp(alpn, TLS_ALPN_MCSEAL, alpn_size) == 0;
-	peer->identity = SSL_get_app_data(handshake->ssl);
+	peer->identity = handshake->seen.identity;
 	if (handshake->context->role == TLS_ROLE_GATEWAY && server_name != NULL)
 		snprintf(peer->server_name, sizeof(peer->server_name), "%s", server_name);
+}
+
+unsigned long handshake_first_error(void)
+{
+	unsigned long code = ERR_peek_error();
+
+	/* A cipher or key that failed speaks first, libssl's verdict on it comes last. */
+	return ERR_GET_LIB(code) == ERR_LIB_SSL ? code : ERR_peek_last_error();
 }
 
 /* What went wrong, in words that an operator can act on. */
@@ -127,12 +135,11 @@ static int failed(const struct handshake *handshake, int error, int system_error
 		  struct handshake_peer *peer)
 {
 	long verified = SSL_get_verify_result(handshake->ssl);
-	unsigned long code = ERR_peek_error();
+	unsigned long code = handshake_first_error();
 	int reason = ERR_GET_REASON(code);
 
-	if (verified == X509_V_ERR_PERMITTED_VIOLATION)
-		snprintf(peer->reason, sizeof(peer->reason),
-			 "certificate is valid but matches no identity");
+	if (handshake->seen.refusal != NULL)
+		snprintf(peer->reason, sizeof(peer->reason), "%s", handshake->seen.refusal);
 	else if (verified != X509_V_OK)
 		snprintf(peer->reason, sizeof(peer->reason), "peer's certificate refused: %s",
 			 X509_verify_cert_error_string(verified));
@@ -150,6 +157,15 @@ static int failed(const struct handshake *handshake, int error, int system_error
 	return -EPROTO;
 }
 
+/* Done, but not as we want it. OpenSSL lets nobody send an alert of his own: close_notify. */
+static int refuse(struct handshake *handshake, struct handshake_peer *peer, const char *why)
+{
+	snprintf(peer->reason, sizeof(peer->reason), "%s", why);
+	(void)SSL_shutdown(handshake->ssl);
+	ERR_clear_error();
+	return -EPROTO;
+}
+
 int handshake_step(struct handshake *handshake, struct handshake_peer *peer)
 {
 	int result, error, system_error;
@@ -163,21 +179,16 @@ int handshake_step(struct handshake *handshake, struct handshake_peer *peer)
 		return HANDSHAKE_WANT_READ;
 	if (error == SSL_ERROR_WANT_WRITE)
 		return HANDSHAKE_WANT_WRITE;
-	describe_certificate(handshake->ssl, peer);
+	describe_certificate(handshake, peer);
 	if (result != 1)
 		return failed(handshake, error, system_error, peer);
 	describe(handshake, peer);
-	if (handshake->expects_mcseal && !peer->mcseal) {
-		snprintf(peer->reason, sizeof(peer->reason),
-			 "server does not speak " TLS_ALPN_MCSEAL
-			 " (proxy_header = no is for foreign TLS servers)");
-		return -EPROTO;
-	}
+	if (handshake->expects_mcseal && !peer->mcseal)
+		return refuse(handshake, peer,
+			      "server does not speak " TLS_ALPN_MCSEAL
+			      " (proxy_header = no is for foreign TLS servers)");
 	if (SSL_version(handshake->ssl) == TLS1_2_VERSION &&
-	    SSL_get_extms_support(handshake->ssl) != 1) {
-		snprintf(peer->reason, sizeof(peer->reason),
-			 "peer speaks TLS 1.2 without the extended master secret (RFC 7627)");
-		return -EPROTO;
-	}
+	    SSL_get_extms_support(handshake->ssl) != 1)
+		return refuse(handshake, peer, TLS_NO_EXTENDED_MASTER_SECRET);
 	return 0;
 }

@@ -55,6 +55,8 @@ int handshake_step(struct handshake *handshake, struct handshake_peer *peer);
 /* Of a finished handshake, for people; the strings are OpenSSL's and stay valid. */
 const char *handshake_version(const struct handshake *handshake);
 const char *handshake_cipher(const struct handshake *handshake);
+/* What OpenSSL's error queue says in TLS's own words, 0: nothing. For tls_stream.c, too. */
+unsigned long handshake_first_error(void);
 /* Moves the established SSL object out, for tls_stream.c. */
 SSL *handshake_steal(struct handshake *handshake);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tls/tls_context.h"
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "tls/identity.h"
 
@@ -128,21 +129,57 @@ static void load_crl(struct loading *loading)
  * verified first; OpenSSL has no way to send access_denied from here, so the alert is
  * certificate_unknown ("some other issue rendered it unacceptable", RFC 8446 6.2).
  */
-static int verify_client(X509_STORE_CTX *store, void *argument)
+static int verify_peer(X509_STORE_CTX *store, void *argument)
 {
 	const struct tls_context *context = argument;
 	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-	const struct config_identity *identity;
+	X509 *certificate = X509_STORE_CTX_get0_cert(store);
+	struct tls_peer *peer = SSL_get_app_data(ssl);
 
+	/* Before the verdict: the SSL object forgets the certificate that it refuses. */
+	identity_subject(certificate, peer->subject, sizeof(peer->subject));
+	identity_serial(certificate, peer->serial, sizeof(peer->serial));
 	if (X509_verify_cert(store) != 1)
 		return 0;
-	identity = identity_find(context->config, X509_STORE_CTX_get0_cert(store));
-	if (identity == NULL) {
+	if (context->role == TLS_ROLE_EDGE)
+		return 1;
+	peer->identity = identity_find(context->config, certificate);
+	if (peer->identity == NULL) {
+		peer->refusal = "certificate is valid but matches no identity";
 		X509_STORE_CTX_set_error(store, X509_V_ERR_PERMITTED_VIOLATION);
 		return 0;
 	}
-	SSL_set_app_data(ssl, (void *)identity); /* NOLINT: handshake.c reads it back as const */
 	return 1;
+}
+
+/* TLS 1.3 has what RFC 7627 adds to 1.2. */
+static bool offers_tls_13(SSL *ssl)
+{
+	const unsigned char *list;
+	size_t size;
+
+	if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_supported_versions, &list, &size) != 1)
+		return false;
+	for (size_t at = 1; at + 1 < size; at += 2)
+		if (get_be16(list + at) == TLS1_3_VERSION)
+			return true;
+	return false;
+}
+
+/* RFC 7627 5.3: a server that insists on the extension refuses here, with an alert. */
+static int check_hello(SSL *ssl, int *alert, void *argument)
+{
+	struct tls_peer *peer = SSL_get_app_data(ssl);
+	const unsigned char *bytes;
+	size_t size;
+
+	(void)argument;
+	if (SSL_client_hello_get0_legacy_version(ssl) < TLS1_2_VERSION || offers_tls_13(ssl) ||
+	    SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_extended_master_secret, &bytes, &size) == 1)
+		return SSL_CLIENT_HELLO_SUCCESS;
+	peer->refusal = TLS_NO_EXTENDED_MASTER_SECRET;
+	*alert = SSL_AD_HANDSHAKE_FAILURE;
+	return SSL_CLIENT_HELLO_ERROR;
 }
 
 static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_size,
@@ -180,12 +217,13 @@ static void set_role(struct tls_context *context)
 {
 	SSL_CTX *ssl_context = context->ssl_context;
 
+	SSL_CTX_set_cert_verify_callback(ssl_context, verify_peer, context);
 	if (context->role == TLS_ROLE_EDGE) {
 		SSL_CTX_set_verify(ssl_context, SSL_VERIFY_PEER, NULL);
 		return;
 	}
 	SSL_CTX_set_verify(ssl_context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-	SSL_CTX_set_cert_verify_callback(ssl_context, verify_client, context);
+	SSL_CTX_set_client_hello_cb(ssl_context, check_hello, NULL);
 	SSL_CTX_set_alpn_select_cb(ssl_context, select_alpn, NULL);
 }
 

@@ -18,9 +18,23 @@
 /* RFC 7301: what an edge offers and a gateway of ours agrees to. */
 #define TLS_ALPN_MCSEAL "mcseal/1"
 
+#define TLS_NO_EXTENDED_MASTER_SECRET                                                              \
+	"peer speaks TLS 1.2 without the extended master secret (RFC 7627)"
+
 enum tls_role {
 	TLS_ROLE_GATEWAY, /* server; asks for and maps a client certificate */
 	TLS_ROLE_EDGE,    /* client; checks the gateway's name */
+};
+
+/*
+ * What came out about the peer while the handshake ran, filled by the context's callbacks. Every
+ * SSL object made from a context has one as its app data, for as long as it shakes hands.
+ */
+struct tls_peer {
+	const struct config_identity *identity; /* gateway only; NULL: none matched */
+	const char *refusal;                    /* our own reason to refuse; NULL: OpenSSL's */
+	char subject[256];                      /* of its certificate, good or bad; "" = none */
+	char serial[48];
 };
 
 struct tls_context {

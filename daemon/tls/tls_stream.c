@@ -138,7 +138,7 @@ void tls_stream_free(struct tls_stream *stream)
 
 static int broken(struct tls_stream *stream)
 {
-	unsigned long code = ERR_peek_error();
+	unsigned long code = handshake_first_error();
 	int reason = ERR_GET_REASON(code);
 
 	if (stream->overrun) {
