@@ -50,7 +50,7 @@ static inline int steal_fd(int *fd)
 /* Moves ownership out of a cleanup_free local: `object = steal_pointer(&local);` */
 static inline void *steal_pointer(void *pointer)
 {
-	void **from = pointer;
+	void **from = (void **)pointer;
 	void *stolen = *from;
 
 	*from = NULL;

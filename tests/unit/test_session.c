@@ -219,7 +219,8 @@ void tls_context_free(struct tls_context *context)
 	free(context);
 }
 
-/* --- the world ---------------------------------------------------------------------------------- */
+/* --- the world ----------------------------------------------------------------------------------
+ */
 
 static struct config_port ports[] = {{.number = 5007, .connections = 1}};
 static struct config_plc plcs[] = {{.name = (char[]){"press-1"}, .ports = ports, .port_count = 1}};
@@ -232,12 +233,18 @@ static struct config_identity identities[] = {
 static struct config_gateway gateways[] = {{.name = (char[]){"plant"}}};
 static struct config_destination destinations[1];
 static struct address gateway_addresses[2];
-static struct config_route routes[] = {
-	{.name = (char[]){"plant"}, .destinations = destinations, .destination_count = 1,
-	 .gateways = gateway_addresses, .gateway_count = 2, .proxy_header = true}};
+static struct config_route routes[] = {{.name = (char[]){"plant"},
+					.destinations = destinations,
+					.destination_count = 1,
+					.gateways = gateway_addresses,
+					.gateway_count = 2,
+					.proxy_header = true}};
 static struct config_source sources[1];
-static struct config_edge edges[] = {{.name = (char[]){"office"}, .transparent = true,
-				      .sources = sources, .source_count = 1, .routes = routes,
+static struct config_edge edges[] = {{.name = (char[]){"office"},
+				      .transparent = true,
+				      .sources = sources,
+				      .source_count = 1,
+				      .routes = routes,
 				      .route_count = 1}};
 static struct address_prefix client_prefix;
 static uid_t users[1];
@@ -256,13 +263,23 @@ static const uint8_t answer[] = {0xd0, 0, 0, 0xff, 0xff, 3, 0, 6, 0, 0, 0, 0x34,
 static void fill_config(void)
 {
 	config = (struct config){
-		.timeouts = {.handshake = 3 * CLOCK_SEC, .proxy_header = CLOCK_SEC,
-			     .dial_gateway = 1500 * CLOCK_MS, .dial_plc = CLOCK_SEC,
-			     .slot_wait = CLOCK_SEC, .frame_rest = CLOCK_SEC,
-			     .plc_reopen = 500 * CLOCK_MS, .drain = 5 * CLOCK_SEC},
+		.timeouts = {.handshake = 3 * CLOCK_SEC,
+			     .proxy_header = CLOCK_SEC,
+			     .dial_gateway = 1500 * CLOCK_MS,
+			     .dial_plc = CLOCK_SEC,
+			     .slot_wait = CLOCK_SEC,
+			     .frame_rest = CLOCK_SEC,
+			     .plc_reopen = 500 * CLOCK_MS,
+			     .drain = 5 * CLOCK_SEC},
 		.limits = {.sessions = 100, .handshakes = 10, .frame = 8200},
-		.plcs = plcs, .plc_count = 1, .identities = identities, .identity_count = 3,
-		.gateways = gateways, .gateway_count = 1, .edges = edges, .edge_count = 1,
+		.plcs = plcs,
+		.plc_count = 1,
+		.identities = identities,
+		.identity_count = 3,
+		.gateways = gateways,
+		.gateway_count = 1,
+		.edges = edges,
+		.edge_count = 1,
 	};
 	assert_int_equal(address_parse_host("10.30.0.10", 0, &plcs[0].address), 0);
 	assert_int_equal(address_prefix_parse("10.30.0.0/24", &destinations[0].addresses), 0);
@@ -270,8 +287,8 @@ static void fill_config(void)
 	assert_int_equal(address_parse("10.20.0.2:8443", &gateway_addresses[0]), 0);
 	assert_int_equal(address_parse("10.20.0.3:8443", &gateway_addresses[1]), 0);
 	assert_int_equal(address_prefix_parse("192.0.2.0/24", &client_prefix), 0);
-	sources[0] = (struct config_source){.name = (char[]){"here"},
-					    .addresses = &client_prefix, .address_count = 1};
+	sources[0] = (struct config_source){
+		.name = (char[]){"here"}, .addresses = &client_prefix, .address_count = 1};
 	gateways[0].plc = NULL;
 	routes[0].proxy_header = true;
 }
@@ -279,13 +296,15 @@ static void fill_config(void)
 static int set_up(void **state)
 {
 	(void)state;
-	log_set_level((enum log_level)-1); /* below all: silent */
+	log_set_level((enum log_level) - 1); /* below all: silent */
 	fill_config();
 	memset(&fake, 0, sizeof(fake));
 	posted = NULL;
 	dial_error = origdst_outcome = owner_outcome = 0;
-	snapshot = (struct snapshot){.config = &config, .gateways = gateway_contexts,
-				     .sources = source_contexts, .source_count = 1};
+	snapshot = (struct snapshot){.config = &config,
+				     .gateways = gateway_contexts,
+				     .sources = source_contexts,
+				     .source_count = 1};
 	atomic_init(&snapshot.references, 1);
 	assert_int_equal(plc_slots_new(&config, &snapshot.slots), 0);
 	worker = (struct worker){.ring = &fake};
@@ -314,8 +333,7 @@ static int tear_down(void **state)
 static struct session *start(enum session_role role)
 {
 	assert_int_equal(session_new(&worker, &snapshot, role == SESSION_EDGE ? edges : NULL,
-				     role == SESSION_GATEWAY ? gateways : NULL,
-				     open_descriptor()),
+				     role == SESSION_GATEWAY ? gateways : NULL, open_descriptor()),
 			 0);
 	return LIST_FIRST(&worker.sessions);
 }
@@ -369,7 +387,8 @@ static void deliver_header(struct session *session, const char *destination)
 	fake_deliver(&fake, &session->legs[LEG_NEAR].recv, header, size);
 }
 
-/* --- drives a session into a state ----------------------------------------------------------------- */
+/* --- drives a session into a state
+ * ----------------------------------------------------------------- */
 
 static struct session *edge_in(enum session_state state)
 {
@@ -418,7 +437,8 @@ static struct session *in(enum session_role role, enum session_state state)
 	return session;
 }
 
-/* --- the table ---------------------------------------------------------------------------------------- */
+/* --- the table
+ * ---------------------------------------------------------------------------------------- */
 
 /* Only what a state accepts may be armed in it: nothing else can come in. */
 static void assert_armed_accepted(const struct session *session)
@@ -514,11 +534,11 @@ static const struct ending endings[] = {
 	{SESSION_EDGE, SESSION_RELAYING, NEAR_BYTES, 'G', SESSION_REASON_BAD_REQUEST},
 	{SESSION_EDGE, SESSION_RELAYING, FAR_BYTES, 'G', SESSION_REASON_BAD_ANSWER},
 	{SESSION_EDGE, SESSION_DRAINING, DEADLINE, 0, SESSION_REASON_DRAIN_TIMEOUT},
-	{SESSION_EDGE, SESSION_DRAINING, FAR_RECV, 0, SESSION_REASON_TARGET_TRUNCATED},
+	/* A FIN that answers ours, with nothing owed, has cut nothing off. */
+	{SESSION_EDGE, SESSION_DRAINING, FAR_RECV, 0, SESSION_REASON_FINISHED},
 	{SESSION_EDGE, SESSION_DRAINING, FAR_BYTES, 'C', SESSION_REASON_FINISHED},
 	{SESSION_GATEWAY, SESSION_HANDSHAKING, SHAKE, -EPROTO, SESSION_REASON_HANDSHAKE_FAILED},
-	{SESSION_GATEWAY, SESSION_HANDSHAKING, SHAKE, -ETIMEDOUT,
-	 SESSION_REASON_HANDSHAKE_TIMEOUT},
+	{SESSION_GATEWAY, SESSION_HANDSHAKING, SHAKE, -ETIMEDOUT, SESSION_REASON_HANDSHAKE_TIMEOUT},
 	{SESSION_GATEWAY, SESSION_HANDSHAKING, SHAKE, -EBUSY, SESSION_REASON_HANDSHAKE_EVICTED},
 	{SESSION_GATEWAY, SESSION_HANDSHAKING, SHAKE, -ENOMEM, SESSION_REASON_NO_MEMORY},
 	{SESSION_GATEWAY, SESSION_RESOLVING, DEADLINE, 0, SESSION_REASON_PROXY_HEADER_TIMEOUT},
@@ -537,7 +557,7 @@ static const struct ending endings[] = {
 	{SESSION_GATEWAY, SESSION_RELAYING, FAR_BYTES, 'G', SESSION_REASON_BAD_ANSWER},
 	{SESSION_GATEWAY, SESSION_DRAINING, DEADLINE, 0, SESSION_REASON_DRAIN_TIMEOUT},
 	{SESSION_GATEWAY, SESSION_DRAINING, NEAR_BYTES, 'C', SESSION_REASON_FINISHED},
-	{SESSION_GATEWAY, SESSION_DRAINING, NEAR_RECV, 0, SESSION_REASON_CLIENT_TRUNCATED},
+	{SESSION_GATEWAY, SESSION_DRAINING, NEAR_RECV, 0, SESSION_REASON_FINISHED},
 };
 
 static void happen(struct session *session, const struct ending *ending)
@@ -614,7 +634,8 @@ static void every_completion_ends_with_its_reason(void **state)
 	}
 }
 
-/* --- named cases ------------------------------------------------------------------------------------------ */
+/* --- named cases
+ * ------------------------------------------------------------------------------------------ */
 
 static void edge_tries_the_next_gateway(void **state)
 {
@@ -817,6 +838,21 @@ static void blocked_direction_stops_receiving(void **state)
 	look();
 }
 
+static void an_owed_answer_makes_it_truncated(void **state)
+{
+	struct session *session = in(SESSION_EDGE, SESSION_RELAYING);
+
+	(void)state;
+	fake_deliver(&fake, &session->legs[LEG_NEAR].recv, request, sizeof(request));
+	fake_complete(&fake, &session->legs[LEG_FAR].send, sizeof(request));
+	fake_complete(&fake, &session->legs[LEG_NEAR].recv, 0);
+	fake_complete(&fake, &session->legs[LEG_FAR].send, 1);
+	assert_int_equal(session->state, SESSION_DRAINING);
+	watch(session);
+	fake_complete(&fake, &session->legs[LEG_FAR].recv, 0);
+	assert_int_equal(look(), SESSION_REASON_TARGET_TRUNCATED);
+}
+
 static void session_limit_refuses(void **state)
 {
 	(void)state;
@@ -825,7 +861,8 @@ static void session_limit_refuses(void **state)
 			 -ENOMEM);
 }
 
-/* --- random walks -------------------------------------------------------------------------------------------- */
+/* --- random walks
+ * -------------------------------------------------------------------------------------------- */
 
 static unsigned int pick(unsigned int *seed, unsigned int below)
 {
@@ -861,11 +898,10 @@ static void random_step(unsigned int *seed)
 	unsigned int choice = pick(seed, 8);
 
 	if (posted != NULL && (choice < 4 || fake.armed_count == 0))
-		shake(results[pick(seed, 8)], posted->context == &edge_context ? -1 : (int)pick(seed, 3),
+		shake(results[pick(seed, 8)],
+		      posted->context == &edge_context ? -1 : (int)pick(seed, 3),
 		      pick(seed, 4) > 0);
-	else if (choice == 4 && timer_next(&fake.timers) != CLOCK_NEVER)
-		timer_expire(&fake.timers, timer_next(&fake.timers));
-	else if (fake.armed_count > 0)
+	else if (fake.armed_count > 0 && (choice != 4 || timer_next(&fake.timers) == CLOCK_NEVER))
 		random_completion(fake.armed[pick(seed, (unsigned int)fake.armed_count)], seed);
 	else if (timer_next(&fake.timers) != CLOCK_NEVER)
 		timer_expire(&fake.timers, timer_next(&fake.timers));
@@ -895,7 +931,8 @@ static void random_walks_leave_nothing(void **state)
 	}
 }
 
-/* --- the page for operators ------------------------------------------------------------------------------------ */
+/* --- the page for operators
+ * ------------------------------------------------------------------------------------ */
 
 static void documentation_names_every_state_and_reason(void **state)
 {
@@ -937,6 +974,7 @@ int main(void)
 		CASE(one_frame_one_send),
 		CASE(rest_of_a_frame_is_not_awaited_for_ever),
 		CASE(blocked_direction_stops_receiving),
+		CASE(an_owed_answer_makes_it_truncated),
 		CASE(session_limit_refuses),
 		CASE(random_walks_leave_nothing),
 		CASE(documentation_names_every_state_and_reason),
