@@ -9,7 +9,7 @@ static void move_to_front(struct buffer *buffer)
 {
 	size_t size = buffer_size(buffer);
 
-	if (buffer->start == 0 || size == 0)
+	if (buffer->memory == NULL || buffer->start == 0 || size == 0)
 		return;
 	memmove(buffer->memory, buffer->memory + buffer->start, size);
 	buffer->start = 0;
