@@ -105,6 +105,10 @@ int client_owner_get(const struct address *client, const struct address *dialled
 		return -EPROTO;
 	if (!same_ends(message, client, dialled))
 		return CLIENT_OWNER_NOT_LOCAL;
+	/* Closed already: the kernel then answers user 0, and whoever sends and runs would be root.
+	 */
+	if (message->idiag_inode == 0)
+		return CLIENT_OWNER_NONE;
 	owner->uid = message->idiag_uid;
 	owner->cgroup = cgroup_of(header, message);
 	return 0;

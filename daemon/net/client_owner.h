@@ -14,6 +14,7 @@
 
 enum client_owner_outcome {
 	CLIENT_OWNER_NOT_LOCAL = 1, /* no such socket here: the client is another host */
+	CLIENT_OWNER_NONE = 2,      /* the client has closed its socket: nobody vouches for it */
 };
 
 struct client_owner {
@@ -23,7 +24,7 @@ struct client_owner {
 
 /*
  * The client's own socket, from its point of view: source `client`, destination `dialled` (before
- * NAT). 0, CLIENT_OWNER_NOT_LOCAL or -errno. One netlink round trip, answered at once.
+ * NAT). 0, an outcome or -errno. One netlink round trip, answered at once.
  */
 int client_owner_get(const struct address *client, const struct address *dialled,
 		     struct client_owner *owner);

@@ -23,14 +23,14 @@ static int open_tcp(const struct address *address, int *fd)
 	return *fd < 0 ? -errno : 0;
 }
 
-int socket_listen(const struct address *address, int *out)
+int socket_listen(const struct address *address, bool shared, int *out)
 {
 	cleanup_fd int fd = -1;
 	int error = open_tcp(address, &fd);
 
 	if (error == 0)
 		error = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (error == 0)
+	if (error == 0 && shared)
 		error = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (error == 0 && address->any.sa_family == AF_INET6)
 		error = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);

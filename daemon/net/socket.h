@@ -19,10 +19,12 @@ struct socket_options {
 };
 
 /*
- * A listening TCP socket on `address` with SO_REUSEPORT, so that every worker has its own and the
- * kernel spreads connections. An IPv6 listener takes no IPv4. 0 or -errno.
+ * A listening TCP socket on `address`. `shared` sets SO_REUSEPORT: every worker has its own and
+ * the kernel spreads connections, but a second process of this user would get its share, too,
+ * and nobody would notice; an unshared one fails with -EADDRINUSE when anybody listens there.
+ * An IPv6 listener takes no IPv4. 0 or -errno.
  */
-int socket_listen(const struct address *address, int *fd);
+int socket_listen(const struct address *address, bool shared, int *fd);
 /* A TCP socket for connect(2) with the options set, the mark included. 0 or -errno. */
 int socket_dial(const struct address *address, const struct socket_options *options, int *fd);
 /* The same options for an accepted connection, but for the mark. 0 or -errno. */

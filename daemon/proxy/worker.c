@@ -123,12 +123,22 @@ static void *run(void *argument)
 	return NULL;
 }
 
+/* The first worker makes sure that no other process listens there already. */
+static int open_listener(const struct worker *worker, const struct address *address, int *fd)
+{
+	int error = worker->number == 0 ? socket_listen(address, false, fd) : 0;
+
+	if (worker->number == 0 && error == 0)
+		close(*fd);
+	return error < 0 ? error : socket_listen(address, true, fd);
+}
+
 static int listen_on(struct worker *worker, const struct address *addresses, size_t count,
 		     const struct config_edge *edge, const struct config_gateway *gateway)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct worker_listener *listener = &worker->listeners[worker->listener_count];
-		int error = socket_listen(&addresses[i], &listener->fd);
+		int error = open_listener(worker, &addresses[i], &listener->fd);
 		char text[ADDRESS_TEXT_SIZE];
 		struct log_entry entry;
 

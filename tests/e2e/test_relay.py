@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The relay, end to end on loopback: whole frames, back-pressure, half-close, many sessions."""
 import random
+import signal
 import socket
 import threading
 import time
@@ -256,3 +257,19 @@ def test_stop_with_open_sessions(tmp_path):
             assert lab.receive_end(sock) == b""
         assert site.edge.reasons().count("shutdown") == 20
         lab.wait_for(lambda: site.gateway.reasons().count("finished") == 20, "goodbyes")
+
+
+def test_second_daemon_on_the_same_port_does_not_start(tmp_path):
+    """SO_REUSEPORT would let it, and take half of the first one's connections."""
+    with lab.Site(tmp_path) as site:
+        second = lab.Daemon(tmp_path, site.edge_config, name="second", ready=False)
+        assert second.popen.wait(10 * lab.PATIENCE) == 1
+        assert "listen-failed" in second.text() and "Address already in use" in second.text()
+        for _ in range(8):
+            assert "D0: 0" in site.mcping("read", "D0").stdout
+
+
+def test_hang_up_does_not_end_it(tmp_path):
+    with lab.Site(tmp_path) as site:
+        site.gateway.popen.send_signal(signal.SIGHUP)
+        assert "D0: 0" in site.mcping("read", "D0").stdout

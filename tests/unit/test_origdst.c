@@ -46,7 +46,7 @@ static int accepted(const char *text, int *client, struct address *local)
 	int listener, fd;
 
 	assert_int_equal(address_parse(text, &address), 0);
-	assert_int_equal(socket_listen(&address, &listener), 0);
+	assert_int_equal(socket_listen(&address, false, &listener), 0);
 	assert_int_equal(socket_local(listener, local), 0);
 	*client = socket(address.any.sa_family, SOCK_STREAM, 0);
 	assert_int_equal(connect(*client, &local->any, address_size(local)), 0);
