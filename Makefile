@@ -8,9 +8,8 @@ PREFIX       ?= /usr/local
 SBINDIR      ?= $(PREFIX)/sbin
 BINDIR       ?= $(PREFIX)/bin
 DATADIR      ?= $(PREFIX)/share/mcseal
-MANDIR       ?= $(PREFIX)/share/man
 DOCDIR       ?= $(PREFIX)/share/doc/mcseal
-SYSCONFDIR   ?= /etc
+UNITDIR      ?= $(PREFIX)/lib/systemd/system
 DESTDIR      ?=
 FLAVOUR      ?= release
 V            ?= 0
@@ -122,10 +121,14 @@ install: all ## install below PREFIX (DESTDIR is honoured)
 	install -v -m 0755 $(B)/mcping $(B)/mcplc $(DESTDIR)$(BINDIR)/
 	install -v -m 0755 certs/mcseal-pki $(DESTDIR)$(BINDIR)/mcseal-pki
 	install -v -m 0644 nft-rules/*.nft $(DESTDIR)$(DATADIR)/nft-rules/
-	install -v -m 0644 README.md docs/*.md $(DESTDIR)$(DOCDIR)/
+	install -v -m 0644 README.md docs/*.md docs/*.example $(DESTDIR)$(DOCDIR)/
+	install -v -d $(DESTDIR)$(UNITDIR)
+	sed -e 's,@SBINDIR@,$(SBINDIR),g' -e 's,@DOCDIR@,$(DOCDIR),g' systemd/mcseald.service.in > $(DESTDIR)$(UNITDIR)/mcseald.service
+	chmod 0644 $(DESTDIR)$(UNITDIR)/mcseald.service
 
 uninstall: ## remove what install put there; configuration and keys stay
 	rm -f $(DESTDIR)$(SBINDIR)/mcseald $(addprefix $(DESTDIR)$(BINDIR)/,mcping mcplc mcseal-pki)
+	rm -f $(DESTDIR)$(UNITDIR)/mcseald.service
 	rm -rf $(DESTDIR)$(DATADIR) $(DESTDIR)$(DOCDIR)
 
 clean: ## remove build/

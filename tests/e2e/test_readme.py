@@ -100,7 +100,10 @@ def test_install_and_uninstall(tmp_path):
     lab.run("make", "install", f"DESTDIR={tmp_path}", "PREFIX=/usr", f"FLAVOUR={lab.BUILD.name}",
             cwd=lab.ROOT, timeout=300)
     for name in ("usr/sbin/mcseald", "usr/bin/mcping", "usr/bin/mcplc", "usr/bin/mcseal-pki",
-                 "usr/share/mcseal/nft-rules/guard.nft", "usr/share/doc/mcseal/README.md"):
+                 "usr/share/mcseal/nft-rules/guard.nft", "usr/share/doc/mcseal/README.md",
+                 "usr/lib/systemd/system/mcseald.service"):
         assert (tmp_path / name).exists(), name
+    unit = (tmp_path / "usr/lib/systemd/system/mcseald.service").read_text()
+    assert "ExecStart=/usr/sbin/mcseald /etc" in unit and "@SBINDIR@" not in unit
     lab.run("make", "uninstall", f"DESTDIR={tmp_path}", "PREFIX=/usr", cwd=lab.ROOT)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
