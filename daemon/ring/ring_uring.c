@@ -27,9 +27,10 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#define SUBMISSIONS  1024
-#define COMPLETIONS  16384
-#define BUFFER_GROUP 0
+#define SUBMISSIONS         1024
+#define COMPLETIONS         16384
+#define BUFFER_GROUP        0
+#define COMPLETIONS_AT_ONCE 256
 
 struct uring {
 	struct io_uring ring;
@@ -247,6 +248,25 @@ static void completed(struct ring *ring, const struct io_uring_cqe *cqe)
 		ring_deliver(op, cqe->res, false, NULL);
 }
 
+/*
+ * Copied out and given back to the kernel before any is delivered: what an owner arms meanwhile
+ * may need room in the queues.
+ */
+static unsigned int take_completions(struct uring *uring, struct io_uring_cqe *taken)
+{
+	struct io_uring_cqe *cqe;
+	unsigned int head, count = 0;
+
+	io_uring_for_each_cqe(&uring->ring, head, cqe)
+	{
+		if (count == COMPLETIONS_AT_ONCE)
+			break;
+		taken[count++] = *cqe;
+	}
+	io_uring_cq_advance(&uring->ring, count);
+	return count;
+}
+
 static int uring_wait(struct ring *ring, clock_us timeout)
 {
 	struct uring *uring = ring->engine;
@@ -255,19 +275,18 @@ static int uring_wait(struct ring *ring, clock_us timeout)
 		.tv_sec = timeout / CLOCK_SEC,
 		.tv_nsec = timeout % CLOCK_SEC * 1000,
 	};
-	unsigned int head, count = 0;
+	struct io_uring_cqe taken[COMPLETIONS_AT_ONCE];
+	unsigned int count;
 	int error;
 
 	error = io_uring_submit_and_wait_timeout(&uring->ring, &cqe, 1, timeout < 0 ? NULL : &wait,
 						 NULL);
 	if (error < 0 && error != -ETIME && error != -EINTR && error != -EBUSY && error != -EAGAIN)
 		return error;
-	io_uring_for_each_cqe(&uring->ring, head, cqe)
-	{
-		count++;
-		completed(ring, cqe);
-	}
-	io_uring_cq_advance(&uring->ring, count);
+	/* What is left over makes the next wait return at once. */
+	count = take_completions(uring, taken);
+	for (unsigned int i = 0; i < count; i++)
+		completed(ring, &taken[i]);
 	return 0;
 }
 
