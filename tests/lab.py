@@ -393,11 +393,24 @@ def words_of(answer):
     return list(struct.unpack_from(f"<{(len(answer) - 11) // 2}H", answer, 11))
 
 
+# Below the range that the kernel hands out by itself; a part of it for each parallel test process.
+_PORTS_EACH = 1500
+_port_base = 15500 + _PORTS_EACH * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+_port_next = 0
+
+
 def free_port(host="127.0.0.1"):
+    """A port that nobody listens on, and that no other test will be given soon."""
+    global _port_next
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as sock:
-        sock.bind((host, 0))
-        return sock.getsockname()[1]
+    while True:
+        port = _port_base + _port_next % _PORTS_EACH
+        _port_next += 1
+        with socket.socket(family) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                sock.bind((host, port))
+                return port
 
 
 def readable(sock, seconds):
