@@ -90,6 +90,12 @@ static int choose_engine(const struct config *config, enum ring_engine *engine)
 	struct log_entry entry;
 	char why[160];
 
+	if (config->engine == CONFIG_ENGINE_URING && error < 0) {
+		log_simple(LOG_LEVEL_ERROR, "engine-refused", "why",
+			   "engine = uring, but io_uring is not to be had: %s: %s", step,
+			   strerrordesc_np(-error));
+		return error;
+	}
 	*engine = RING_ENGINE_URING;
 	snprintf(why, sizeof(why), "the kernel offers everything needed");
 	if (config->engine == CONFIG_ENGINE_EPOLL) {
@@ -107,7 +113,7 @@ static int choose_engine(const struct config *config, enum ring_engine *engine)
 	log_field(&entry, "tls-path", "user space");
 	log_field(&entry, "tls-why", "this version makes all records in user space");
 	log_end(&entry);
-	return config->engine == CONFIG_ENGINE_URING && error < 0 ? error : 0;
+	return 0;
 }
 
 /* Thousands of sessions are two descriptors each. */

@@ -61,7 +61,7 @@ void config_free(struct config *config)
 /* --- loading -----------------------------------------------------------------------------------
  */
 
-static int load(char *text, struct config_report *report, struct config *config)
+static int load(const char *text, struct config_report *report, struct config *config)
 {
 	int error;
 
@@ -76,8 +76,7 @@ static int load(char *text, struct config_report *report, struct config *config)
 	return error;
 }
 
-/* Takes `text`, changes it and leaves it to the caller. */
-static int load_text(char *text, const char *name, FILE *file, struct config **config)
+int config_load_text(const char *text, const char *name, FILE *file, struct config **config)
 {
 	struct config *loaded = calloc(1, sizeof(*loaded));
 	struct config_report report;
@@ -94,19 +93,6 @@ static int load_text(char *text, const char *name, FILE *file, struct config **c
 	}
 	*config = loaded;
 	return 0;
-}
-
-int config_load_text(const char *text, const char *name, FILE *report, struct config **config)
-{
-	char *copy = strdup(text);
-	int error = -ENOMEM;
-
-	if (copy)
-		error = load_text(copy, name, report, config);
-	else
-		fprintf(report, "%s: error: out of memory\n", name);
-	free(copy);
-	return error;
 }
 
 /* Up to FILE_SIZE_MAX bytes and a NUL. A pipe will do: `mcseald --check /dev/stdin`. */
@@ -162,7 +148,7 @@ static int load_file(const char *path, char *text, FILE *report, struct config *
 			line);
 		return -EINVAL;
 	}
-	return load_text(text, path, report, config);
+	return config_load_text(text, path, report, config);
 }
 
 int config_load(const char *path, FILE *report, struct config **config)

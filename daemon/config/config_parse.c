@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How it works: config_text_clean() has left plain syntax. Tables for libconfuse are made from
- * the option tables; every option is a list of "pointers" there, each a text with its line, so
- * that libconfuse judges the syntax only and the first bad value does not end the parse. Then the
- * tree is walked along the same tables and each value is read by its type.
+ * How it works: config_syntax_read() has judged syntax and names and leaves a text in which
+ * libconfuse finds nothing wrong. Tables for libconfuse are made from the option tables; every
+ * option is a list of "pointers" there, each a text with its line, and every section has a title.
+ * Then the tree is walked along the same tables and each value is read by its type.
  *
- * libconfuse's callbacks have no argument of ours. The unused number of an option's default
- * carries the pointer to struct parse, its unused boolean marks an option that has been set.
+ * libconfuse's callbacks have no argument of ours: the unused number of an option's default
+ * carries the pointer to struct parse.
  */
 #include "config/config_parse.h"
 
 #include "base/error.h"
 #include "config/config_option.h"
-#include "config/config_text.h"
+#include "config/config_syntax.h"
 #include "config/config_value.h"
 
 #include <confuse.h>
@@ -20,13 +20,8 @@
 #include <stdarg.h>
 #include <string.h>
 
-/* Before the title of a finished section, see finish_section(). No text of a file holds it. */
-#define TITLE_MARK '\001'
-
 struct parse {
 	struct config_report *report;
-	struct config_text_sections sections;
-	size_t finished; /* sections so far */
 	bool out_of_memory;
 };
 
@@ -41,139 +36,16 @@ static struct parse *parse_of(const cfg_t *section)
 	return (struct parse *)(intptr_t)section->opts[0].def.number; /* NOLINT: see above */
 }
 
-/* --- names that are not known ------------------------------------------------------------- */
-
-static size_t smaller(size_t a, size_t b)
-{
-	return a < b ? a : b;
-}
-
-/* Edit distance where two swapped neighbours count as one; large when a name is too long. */
-static size_t distance(const char *a, const char *b)
-{
-	size_t rows[3][33];
-	size_t length = strlen(b);
-	size_t *before = rows[0];
-	size_t *last = rows[1];
-	size_t *now = rows[2];
-
-	if (strlen(a) > 32 || length > 32)
-		return SIZE_MAX;
-	for (size_t j = 0; j <= length; j++)
-		last[j] = before[j] = j;
-	for (size_t i = 1; a[i - 1]; i++) {
-		size_t *oldest = before;
-
-		now[0] = i;
-		for (size_t j = 1; j <= length; j++) {
-			bool same = a[i - 1] == b[j - 1];
-
-			now[j] = smaller(smaller(last[j], now[j - 1]) + 1, last[j - 1] + !same);
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-				now[j] = smaller(now[j], before[j - 2] + 1);
-		}
-		before = last;
-		last = now;
-		now = oldest;
-	}
-	return last[length];
-}
-
-struct guess {
-	const char *name;
-	size_t distance;
-};
-
-static void consider(struct guess *guess, const char *unknown, const char *name)
-{
-	size_t found = distance(unknown, name);
-
-	if (found < guess->distance) {
-		guess->distance = found;
-		guess->name = name;
-	}
-}
-
-static struct guess closest(const struct config_section *section, const char *unknown)
-{
-	struct guess guess = {.distance = SIZE_MAX};
-
-	for (size_t i = 0; i < section->option_count; i++)
-		consider(&guess, unknown, section->options[i].name);
-	for (size_t i = 0; i < section->section_count; i++)
-		consider(&guess, unknown, section->sections[i].name);
-	return guess;
-}
-
-/* The section named `name` anywhere below; NULL when there is none. */
-static const struct config_section *find_section(const struct config_section *from,
-						 const char *name)
-{
-	for (size_t i = 0; i < from->section_count; i++) {
-		const struct config_section *found = &from->sections[i];
-
-		if (strcmp(found->name, name) != 0)
-			found = find_section(found, name);
-		if (found)
-			return found;
-	}
-	return NULL;
-}
-
-/* Another section that has an option or section of this very name. */
-static const struct config_section *find_owner(const struct config_section *from, const char *name)
-{
-	if (closest(from, name).distance == 0)
-		return from;
-	for (size_t i = 0; i < from->section_count; i++) {
-		const struct config_section *found = find_owner(&from->sections[i], name);
-
-		if (found)
-			return found;
-	}
-	return NULL;
-}
-
-static void report_unknown(const cfg_t *cfg, const char *name)
-{
-	struct config_report *report = parse_of(cfg)->report;
-	const struct config_section *section = find_section(&config_root, cfg->name);
-	const struct config_section *owner = find_owner(&config_root, name);
-	struct guess guess = closest(section ? section : &config_root, name);
-	const char *where = section ? section->name : config_root.name;
-
-	if (guess.distance <= 1 + strlen(name) / 4)
-		config_report_error(report, cfg->line,
-				    "%s has no option '%s', expected '%s' perhaps", where, name,
-				    guess.name);
-	else if (owner)
-		config_report_error(report, cfg->line, "%s has no option '%s', expected it in %s",
-				    where, name, owner->name);
-	else
-		config_report_error(report, cfg->line,
-				    "%s has no option '%s', expected one of the manual's", where,
-				    name);
-}
-
 /* --- libconfuse's callbacks ---------------------------------------------------------------- */
 
-/*
- * CFGF_KEYSTRVAL makes libconfuse go on after an unknown `name = value`. After an unknown section
- * or list it cannot, and a second message tells where it stopped.
- */
 __attribute__((format(printf, 2, 0))) static void on_error(cfg_t *cfg, const char *format,
 							   va_list arguments)
 {
 	char text[256];
 
-	if (strncmp(format, "no such option", strlen("no such option")) == 0) {
-		report_unknown(cfg, va_arg(arguments, const char *));
-		return;
-	}
 	vsnprintf(text, sizeof(text), format, arguments);
 	config_report_error(parse_of(cfg)->report, cfg->line,
-			    "%s, expected NAME = VALUE, NAME = { VALUE, ... } or SECTION \"TITLE\" "
-			    "{ ... } (the rest of the file was not read)",
+			    "%s, expected nothing of the kind (the rest of the file was not read)",
 			    text);
 }
 
@@ -182,47 +54,14 @@ static int take_value(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *result
 	size_t size = strlen(text) + 1;
 	struct text_value *value = malloc(sizeof(*value) + size);
 
+	(void)opt;
 	if (!value) {
 		parse_of(cfg)->out_of_memory = true;
 		return -1;
 	}
-	/* libconfuse lets the second assignment win: the first would be silently lost. */
-	if (opt->nvalues == 1 && opt->def.boolean)
-		config_report_error(parse_of(cfg)->report, cfg->line,
-				    "%s is set a second time in this section, expected once",
-				    opt->name);
-	opt->def.boolean = cfg_true;
 	value->line = cfg->line;
 	memcpy(value->text, text, size);
 	*(void **)result = value;
-	return 0;
-}
-
-/*
- * libconfuse has counted `line` on to the closing brace: set it back to the opening one. And a
- * later section of the same title would replace this one: make the title one nobody writes.
- */
-static int finish_section(cfg_t *cfg, cfg_opt_t *opt)
-{
-	cfg_t *section = opt->values[opt->nvalues - 1]->section;
-	struct parse *parse = parse_of(cfg);
-	size_t size;
-	char *marked;
-
-	if (parse->finished < parse->sections.count)
-		section->line = parse->sections.lines[parse->finished++];
-	if (!section->title)
-		return 0;
-	size = strlen(section->title) + 1;
-	marked = malloc(size + 1);
-	if (!marked) {
-		parse->out_of_memory = true;
-		return -1;
-	}
-	marked[0] = TITLE_MARK;
-	memcpy(marked + 1, section->title, size);
-	free(section->title);
-	section->title = marked;
 	return 0;
 }
 
@@ -249,15 +88,13 @@ static cfg_opt_t *make_tables(const struct config_section *section, struct parse
 	}
 	for (size_t i = 0; i < section->section_count; i++) {
 		const struct config_section *inner = &section->sections[i];
-		int title = inner->title ? CFGF_TITLE : 0;
 		cfg_opt_t *below = make_tables(inner, parse);
 
 		if (!below) {
 			free_tables(table);
 			return NULL;
 		}
-		table[count + i] = (cfg_opt_t)CFG_SEC(inner->name, below, CFGF_MULTI | title);
-		table[count + i].validcb = finish_section;
+		table[count + i] = (cfg_opt_t)CFG_SEC(inner->name, below, CFGF_MULTI | CFGF_TITLE);
 	}
 	return table;
 }
@@ -265,7 +102,7 @@ static cfg_opt_t *make_tables(const struct config_section *section, struct parse
 static cfg_t *make_parser(struct parse *parse)
 {
 	cfg_opt_t *table = make_tables(&config_root, parse);
-	cfg_t *cfg = table ? cfg_init(table, CFGF_KEYSTRVAL) : NULL;
+	cfg_t *cfg = table ? cfg_init(table, CFGF_NONE) : NULL;
 
 	free_tables(table);
 	if (cfg)
@@ -288,6 +125,31 @@ static const struct text_value *value_at(const cfg_opt_t *opt, unsigned int inde
 	return opt->values[index]->ptr;
 }
 
+/* What config_syntax.c wrote as a section's title. The file itself has none. */
+struct heading {
+	int line;
+	const char *title;
+};
+
+static struct heading heading_of(const cfg_t *cfg)
+{
+	struct heading heading = {.title = ""};
+	char *end;
+
+	if (!cfg->title)
+		return heading;
+	(void)strtoul(cfg->title, &end, 10);
+	heading.line = (int)strtol(end, &end, 10);
+	heading.title = end + 1;
+	return heading;
+}
+
+/* 0, 1 (reported) or -ENOMEM. */
+static int read_value(const struct config_place *place, const char *text, void *value)
+{
+	return strcmp(text, CONFIG_SYNTAX_REFUSED) == 0 ? 1 : config_value_read(place, text, value);
+}
+
 static int fill_list(const cfg_opt_t *opt, struct config_place *place, void *object)
 {
 	const struct config_option *option = place->option;
@@ -300,13 +162,47 @@ static int fill_list(const cfg_opt_t *opt, struct config_place *place, void *obj
 		int outcome;
 
 		place->line = value->line;
-		outcome = config_value_read(place, value->text,
-					    list->items + list->count * option->type->size);
+		outcome = read_value(place, value->text,
+				     list->items + list->count * option->type->size);
 		if (outcome < 0)
 			return outcome;
 		list->count += outcome == 0;
 	}
 	return 0;
+}
+
+/* One value is right; where there are more, each is judged, and the last one stays. */
+static int fill_single(const cfg_opt_t *opt, struct config_place *place, void *object)
+{
+	const struct config_type *type = place->option->type;
+	char *value = (char *)object + place->option->offset;
+
+	for (unsigned int i = 0; i < opt->nvalues; i++) {
+		const struct text_value *read = value_at(opt, i);
+		int outcome;
+
+		if (type->release)
+			type->release(value);
+		memset(value, 0, type->size);
+		place->line = read->line;
+		outcome = read_value(place, read->text, value);
+		if (outcome < 0)
+			return outcome;
+	}
+	return 0;
+}
+
+static void report_missing(const cfg_t *cfg, const struct config_option *option)
+{
+	struct heading heading = heading_of(cfg);
+	const char *quote = *heading.title != '\0' ? "\"" : "";
+
+	if (strcmp(heading.title, CONFIG_SYNTAX_REFUSED) == 0)
+		heading.title = quote = "";
+	config_report_error(parse_of(cfg)->report, heading.line,
+			    "%s%s%s%s%s has no %s, expected %s%s", cfg->name, *quote ? " " : "",
+			    quote, heading.title, quote, option->name,
+			    option->list ? "one or more of " : "", option->type->expected);
 }
 
 static int fill_option(const cfg_t *cfg, const cfg_opt_t *opt, const struct config_option *option,
@@ -315,22 +211,13 @@ static int fill_option(const cfg_t *cfg, const cfg_opt_t *opt, const struct conf
 	struct config_place place = {.report = parse_of(cfg)->report, .option = option};
 
 	if (opt->nvalues == 0 && option->required)
-		config_report_error(place.report, cfg->line, "%s%s%s%s has no %s, expected %s%s",
-				    cfg->name, cfg->title ? " \"" : "",
-				    cfg->title ? cfg->title + 1 : "", cfg->title ? "\"" : "",
-				    option->name, option->list ? "one or more of " : "",
-				    option->type->expected);
+		report_missing(cfg, option);
 	if (opt->nvalues == 0)
 		return option->fallback ? set_fallback(option, place.report, object) : 0;
 	place.line = value_at(opt, 0)->line;
 	if (option->line_offset != 0)
 		memcpy((char *)object + option->line_offset, &place.line, sizeof(place.line));
-	if (option->list)
-		return fill_list(opt, &place, object);
-	if (opt->nvalues > 1)
-		config_report_error(place.report, value_at(opt, 1)->line,
-				    "%s has %u values, expected one", option->name, opt->nvalues);
-	return config_value_read(&place, value_at(opt, 0)->text, (char *)object + option->offset);
+	return option->list ? fill_list(opt, &place, object) : fill_single(opt, &place, object);
 }
 
 static int fill_section(const cfg_t *cfg, const struct config_section *section, void *object);
@@ -338,15 +225,16 @@ static int fill_section(const cfg_t *cfg, const struct config_section *section, 
 static int fill_titled(const cfg_t *cfg, const struct config_section *section, void *object)
 {
 	struct config_option title = {.name = section->name, .type = section->title};
+	struct heading heading = heading_of(cfg);
 	struct config_place place = {
 		.report = parse_of(cfg)->report,
 		.option = &title,
-		.line = cfg->line,
+		.line = heading.line,
 	};
 	int outcome;
 
-	memcpy((char *)object + section->line_offset, &cfg->line, sizeof(cfg->line));
-	outcome = config_value_read(&place, cfg->title + 1, (char *)object + section->title_offset);
+	memcpy((char *)object + section->line_offset, &heading.line, sizeof(heading.line));
+	outcome = read_value(&place, heading.title, (char *)object + section->title_offset);
 	if (outcome < 0)
 		return outcome;
 	return fill_section(cfg, section, object);
@@ -369,18 +257,20 @@ static int fill_many(const cfg_opt_t *opt, const struct config_section *section,
 	return 0;
 }
 
-/* A section without title: its options have defaults also when the file leaves it out. */
+/*
+ * A section without title: its options have defaults also when the file leaves it out. A second
+ * one was reported; to be judged it is read over the first, for these hold nothing to be freed.
+ */
 static int fill_one(const cfg_t *cfg, const cfg_opt_t *opt, const struct config_section *section,
 		    void *parent)
 {
 	void *object = (char *)parent + section->offset;
 	int error = 0;
 
-	if (opt->nvalues > 1)
-		config_report_error(parse_of(cfg)->report, opt->values[1]->section->line,
-				    "%s stands here a second time, expected once", section->name);
+	for (unsigned int i = 0; i < opt->nvalues && error >= 0; i++)
+		error = fill_section(opt->values[i]->section, section, object);
 	if (opt->nvalues > 0)
-		return fill_section(opt->values[0]->section, section, object);
+		return error;
 	for (size_t i = 0; i < section->option_count && error >= 0; i++) {
 		if (section->options[i].fallback)
 			error = set_fallback(&section->options[i], parse_of(cfg)->report, object);
@@ -439,13 +329,16 @@ static int parse_clean(char *text, struct parse *parse, struct config *config)
 	return error;
 }
 
-int config_parse(char *text, struct config_report *report, struct config *config)
+int config_parse(const char *text, struct config_report *report, struct config *config)
 {
 	struct parse parse = {.report = report};
-	int error = config_text_clean(text, report, &parse.sections);
+	struct config_syntax syntax = {0};
+	int error = config_syntax_read(text, report, &syntax);
 
 	if (error == 0)
-		error = parse_clean(text, &parse, config);
-	free(parse.sections.lines);
+		error = parse_clean(syntax.text, &parse, config);
+	if (error == 0 && syntax.cut)
+		error = -EINVAL;
+	free(syntax.text);
 	return error;
 }

@@ -7,10 +7,11 @@
 #include "config/config_report.h"
 
 /*
- * Fills *config (zeroed before) from `text`, which is changed. Faults go to `report`: 0 also when
- * there were some, and then values are missing. -EINVAL: the syntax is broken (reported), nothing
- * was filled. -ENOMEM. Not reentrant: libconfuse's scanner has global state.
+ * Fills *config (zeroed before) from `text`. Faults go to `report`: 0 also when there were some,
+ * and then values are missing. -EINVAL: some of the file could not be read (reported), the rest
+ * was filled; it cannot be judged as a whole. -ENOMEM. Not reentrant: libconfuse's scanner has
+ * global state.
  */
-int config_parse(char *text, struct config_report *report, struct config *config);
+int config_parse(const char *text, struct config_report *report, struct config *config);
 
 #endif

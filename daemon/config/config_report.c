@@ -26,8 +26,9 @@ static void print(const struct config_report *report, int line, const char *kind
 		fprintf(report->file, "%s: %s: %s\n", report->path, kind, text);
 }
 
-__attribute__((format(printf, 4, 0))) static void
-add(struct config_report *report, int line, const char *kind, const char *format, va_list arguments)
+__attribute__((format(printf, 4, 0))) static void keep(struct config_report *report, int line,
+						       const char *kind, const char *format,
+						       va_list arguments)
 {
 	cleanup_free char *text = NULL;
 	struct config_message *grown;
@@ -50,6 +51,15 @@ add(struct config_report *report, int line, const char *kind, const char *format
 		.text = steal_pointer(&text),
 	};
 	report->count++;
+}
+
+__attribute__((format(printf, 4, 0))) static void
+add(struct config_report *report, int line, const char *kind, const char *format, va_list arguments)
+{
+	if (report->count == CONFIG_REPORT_MESSAGES_MAX)
+		report->dropped++;
+	else
+		keep(report, line, kind, format, arguments);
 }
 
 void config_report_error(struct config_report *report, int line, const char *format, ...)
@@ -93,6 +103,9 @@ void config_report_flush(struct config_report *report)
 		free(message->text);
 	}
 	free(report->messages);
+	if (report->dropped > 0)
+		fprintf(report->file, "%s: %s: %zu more faults, expected fewer to be told\n",
+			report->path, report->errors > 0 ? "error" : "warning", report->dropped);
 	report->messages = NULL;
-	report->count = 0;
+	report->count = report->dropped = 0;
 }

@@ -9,6 +9,9 @@
 #include <stddef.h>
 #include <stdio.h>
 
+/* More than these are only counted: a file that is none at all has a fault in every word. */
+#define CONFIG_REPORT_MESSAGES_MAX 1000
+
 struct config_message;
 
 struct config_report {
@@ -18,6 +21,7 @@ struct config_report {
 	unsigned int warnings;
 	struct config_message *messages;
 	size_t count;
+	size_t dropped;
 };
 
 void config_report_init(struct config_report *report, const char *path, FILE *file);

@@ -4,85 +4,78 @@
 #include "base/error.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 
-#define DEPTH_MAX 8 /* the deepest list stands in edge { route { ... = { } } } */
-
 struct scan {
-	char *at;
+	const char *at;
 	int line;
-	struct {
-		int line;
-		bool section; /* and not a list */
-	} open[DEPTH_MAX];
-	size_t depth;
-	char last; /* the last token's first character */
-	bool out_of_memory;
 	struct config_report *report;
-	struct config_text_sections *sections;
+	struct config_tokens *tokens;
 };
 
-/* What a name or an unquoted value may hold; a subset of what libconfuse takes. */
+/* What a name or an unquoted value may hold. */
 static bool is_word(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
 	       (c != '\0' && strchr("_.:/-%@[]", c) != NULL);
 }
 
-static void blank(struct scan *scan)
+static void add(struct scan *scan, char kind, const char *from, const char *to)
 {
-	if (*scan->at == '\n')
-		scan->line++;
-	else
-		*scan->at = ' ';
-	scan->at++;
+	scan->tokens->items[scan->tokens->count++] = (struct config_token){
+		.text = from,
+		.length = (int)(to - from),
+		.line = scan->line,
+		.kind = kind,
+	};
 }
 
-static bool blank_line_comment(struct scan *scan)
+static void skip_line_comment(struct scan *scan)
 {
-	while (*scan->at != '\0' && *scan->at != '\n')
-		blank(scan);
-	return true;
+	scan->at += strcspn(scan->at, "\n");
 }
 
-static bool blank_block_comment(struct scan *scan)
+static void skip_block_comment(struct scan *scan)
 {
-	int first = scan->line;
+	const char *end = strstr(scan->at + 2, "*/");
 
-	blank(scan);
-	blank(scan);
-	while (*scan->at != '\0') {
-		bool end = scan->at[0] == '*' && scan->at[1] == '/';
-
-		blank(scan);
-		if (end) {
-			blank(scan);
-			return true;
-		}
+	if (!end) {
+		config_report_error(scan->report, scan->line,
+				    "this comment never ends, expected */ (the rest of the file "
+				    "was not read)");
+		scan->tokens->cut = true;
+		scan->at += strlen(scan->at);
+		return;
 	}
-	config_report_error(scan->report, first, "this comment never ends, expected */");
-	return false;
+	for (; scan->at < end + 2; scan->at++)
+		scan->line += *scan->at == '\n';
 }
 
-/* Everything inside stands for itself but \" and \\. */
-static bool skip_string(struct scan *scan)
+/* The closing quote on the same line; NULL: there is none. */
+static const char *find_quote(const char *at)
 {
-	for (scan->at++; *scan->at != '"'; scan->at++) {
-		unsigned char c = (unsigned char)*scan->at;
+	for (; *at != '\0' && *at != '\n'; at++) {
+		if (*at == '"')
+			return at;
+		if (*at == '\\' && (at[1] == '"' || at[1] == '\\'))
+			at++;
+	}
+	return NULL;
+}
 
-		if (c == '\0' || c == '\n') {
-			config_report_error(scan->report, scan->line,
-					    "the string has no end, expected \" on the same line");
-			return false;
-		}
+/* Everything inside stands for itself but \" and \\. False: the first fault was reported. */
+static bool check_string(const struct scan *scan, const char *at, const char *end)
+{
+	for (; at < end; at++) {
+		unsigned char c = (unsigned char)*at;
+
 		if (c < ' ' || c == 0x7f) {
 			config_report_error(scan->report, scan->line,
 					    "control character 0x%02x in a string, expected text",
 					    c);
 			return false;
 		}
-		if (c == '$' && scan->at[1] == '{') {
+		if (c == '$' && at[1] == '{') {
 			config_report_error(scan->report, scan->line,
 					    "variables like ${NAME} are not replaced here, "
 					    "expected the value itself");
@@ -90,56 +83,62 @@ static bool skip_string(struct scan *scan)
 		}
 		if (c != '\\')
 			continue;
-		scan->at++;
-		if (*scan->at != '"' && *scan->at != '\\') {
+		at++;
+		if (*at != '"' && *at != '\\') {
 			config_report_error(scan->report, scan->line,
 					    "a backslash in a string, expected \\\" or \\\\");
 			return false;
 		}
 	}
-	scan->at++;
 	return true;
 }
 
-static bool open_brace(struct scan *scan)
+/* What closes at the end of the line was hardly meant to be in the string. */
+static void read_open_string(struct scan *scan)
 {
-	if (scan->depth == DEPTH_MAX) {
-		config_report_error(scan->report, scan->line,
-				    "braces stand too deep, expected at most %d levels", DEPTH_MAX);
-		return false;
-	}
-	scan->open[scan->depth].line = scan->line;
-	scan->open[scan->depth].section = scan->last != '=';
-	scan->depth++;
-	return true;
+	const char *start = scan->at + 1;
+	const char *end = start + strcspn(start, "\n");
+
+	while (end > start && strchr(" \t\r,{}", end[-1]))
+		end--;
+	config_report_error(scan->report, scan->line,
+			    "the string has no end, expected \" on the same line");
+	scan->at = end;
+	add(scan, CONFIG_TOKEN_FAULT, start, end);
 }
 
-static bool close_brace(struct scan *scan)
+static void read_string(struct scan *scan)
 {
-	struct config_text_sections *sections = scan->sections;
-	int *grown;
+	const char *start = scan->at + 1;
+	const char *end = find_quote(start);
+	bool good;
 
-	if (scan->depth == 0) {
-		config_report_error(scan->report, scan->line,
-				    "this } closes nothing, expected an option");
-		return false;
+	if (!end) {
+		read_open_string(scan);
+		return;
 	}
-	scan->depth--;
-	if (!scan->open[scan->depth].section)
-		return true;
-	grown = reallocarray(sections->lines, sections->count + 1, sizeof(*grown));
-	if (!grown) {
-		scan->out_of_memory = true;
-		return false;
-	}
-	grown[sections->count++] = scan->open[scan->depth].line;
-	sections->lines = grown;
-	return true;
+	good = check_string(scan, start, end);
+	add(scan, good ? CONFIG_TOKEN_STRING : CONFIG_TOKEN_FAULT, start, end);
+	scan->at = end + 1;
 }
 
-static bool refuse(struct scan *scan)
+/* What belongs to an unexpected character: 'x', (x), ${x}, or all up to a blank or sign. */
+static const char *find_fault_end(const char *at)
 {
-	unsigned char c = (unsigned char)*scan->at;
+	static const char pairs[][2] = {{'\'', '\''}, {'(', ')'}, {'$', '}'}};
+	const char *end = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(pairs) && !(*at == '$' && at[1] != '{'); i++) {
+		if (*at == pairs[i][0])
+			end = memchr(at + 1, pairs[i][1], strcspn(at + 1, "\n"));
+	}
+	return end ? end + 1 : at + 1 + strcspn(at + 1, " \t\r\n={},\"#");
+}
+
+static void refuse(struct scan *scan)
+{
+	const char *start = scan->at;
+	unsigned char c = (unsigned char)*start;
 
 	if (c > ' ' && c < 0x7f)
 		config_report_error(scan->report, scan->line,
@@ -151,31 +150,37 @@ static bool refuse(struct scan *scan)
 				    "unexpected byte 0x%02x, expected plain text (such bytes "
 				    "may stand in \"...\" and comments only)",
 				    c);
-	return false;
+	scan->at = find_fault_end(start);
+	add(scan, CONFIG_TOKEN_FAULT, start, scan->at);
 }
 
-/* One token. */
-static bool token(struct scan *scan)
+static void read_word(struct scan *scan)
 {
-	char c = *scan->at;
+	const char *start = scan->at;
 
-	if (c == '"')
-		return skip_string(scan);
-	if (is_word(c)) {
-		while (is_word(*scan->at))
-			scan->at++;
-		return true;
+	while (is_word(*scan->at))
+		scan->at++;
+	add(scan, CONFIG_TOKEN_WORD, start, scan->at);
+}
+
+static void read_token(struct scan *scan)
+{
+	const char *start = scan->at;
+
+	if (*start == '"') {
+		read_string(scan);
+	} else if (is_word(*start)) {
+		read_word(scan);
+	} else if (strchr("=,{}", *start)) {
+		scan->at++;
+		add(scan, *start, start, scan->at);
+	} else {
+		refuse(scan);
 	}
-	if (!strchr("=,{}", c))
-		return refuse(scan);
-	scan->at++;
-	if (c == '{')
-		return open_brace(scan);
-	return c != '}' || close_brace(scan);
 }
 
 /* One token, comment, blank or end of line. */
-static bool next(struct scan *scan)
+static void read_next(struct scan *scan)
 {
 	char c = *scan->at;
 	char after = scan->at[1];
@@ -183,30 +188,51 @@ static bool next(struct scan *scan)
 	if (strchr(" \t\r\n", c)) {
 		scan->line += c == '\n';
 		scan->at++;
-		return true;
+	} else if (c == '#' || (c == '/' && after == '/')) {
+		skip_line_comment(scan);
+	} else if (c == '/' && after == '*') {
+		skip_block_comment(scan);
+	} else {
+		read_token(scan);
 	}
-	if (c == '#' || (c == '/' && after == '/'))
-		return blank_line_comment(scan);
-	if (c == '/' && after == '*')
-		return blank_block_comment(scan);
-	if (!token(scan))
-		return false;
-	scan->last = c;
-	return true;
 }
 
-int config_text_clean(char *text, struct config_report *report,
-		      struct config_text_sections *sections)
+/*
+ * Tells each { where its } stands. While it is open its `block` leads to the { around it, so that
+ * a file full of braces costs neither stack nor time.
+ */
+static void match_braces(struct config_token *tokens)
 {
-	struct scan scan = {.at = text, .line = 1, .report = report, .sections = sections};
+	struct config_token *open = NULL;
+	struct config_token *around;
 
-	while (*scan.at != '\0') {
-		if (!next(&scan))
-			return scan.out_of_memory ? -ENOMEM : -EINVAL;
+	for (struct config_token *at = tokens; at->kind != CONFIG_TOKEN_END; at++) {
+		if (at->kind == '{') {
+			at->block = open ? (int)(at - open) : 0;
+			open = at;
+		} else if (at->kind == '}' && open) {
+			around = open->block > 0 ? open - open->block : NULL;
+			open->block = (int)(at - open);
+			open = around;
+		}
 	}
-	if (scan.depth == 0)
-		return 0;
-	config_report_error(report, scan.open[scan.depth - 1].line,
-			    "this { is never closed, expected } before the end of the file");
-	return -EINVAL;
+	for (; open; open = around) {
+		around = open->block > 0 ? open - open->block : NULL;
+		open->block = 0;
+	}
+}
+
+int config_text_read(const char *text, struct config_report *report, struct config_tokens *tokens)
+{
+	struct scan scan = {.at = text, .line = 1, .report = report, .tokens = tokens};
+
+	/* A token has at least one character. Pages that are not reached are never touched. */
+	tokens->items = calloc(strlen(text) + 1, sizeof(*tokens->items));
+	if (!tokens->items)
+		return -ENOMEM;
+	while (*scan.at != '\0')
+		read_next(&scan);
+	add(&scan, CONFIG_TOKEN_END, scan.at, scan.at);
+	match_braces(tokens->items);
+	return 0;
 }

@@ -1,33 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The characters of a configuration file, before the parser sees them.
- *
- * libconfuse 3.3 counts the line of a comment twice, refuses a comment inside a list, puts
- * environment variables into values, and stays inside a string for the next file when one is
- * not closed. So comments are blanked here and what is not in our (smaller) language is refused:
- * see "Syntax" in docs/mcseald.conf.md.
+ * The characters of a configuration file to tokens, comments left out: the first step of reading
+ * it, see "Syntax" in docs/mcseald.conf.md.
  */
 #ifndef MCSEAL_CONFIG_CONFIG_TEXT_H
 #define MCSEAL_CONFIG_CONFIG_TEXT_H
 
 #include "config/config_report.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
-/*
- * Lines of the opening braces of sections, in the order of their closing braces: libconfuse
- * forgets the first line of a section and tells when one has ended.
- */
-struct config_text_sections {
-	int *lines; /* freed by the caller */
-	size_t count;
+/* Any other kind of token is its one character: = , { or } */
+#define CONFIG_TOKEN_END    '\0'
+#define CONFIG_TOKEN_WORD   'w' /* a name or an unquoted value */
+#define CONFIG_TOKEN_STRING 's'
+#define CONFIG_TOKEN_FAULT  'f' /* refused, and said so: stands where a value was meant */
+
+struct config_token {
+	const char *text; /* in the file's text; of a string what stands between the quotes */
+	int length;
+	int line;
+	int block; /* of {: how many tokens later its } comes; 0: never */
+	char kind;
 };
 
-/*
- * Blanks the comments of `text` in place; lines keep their numbers. 0, -EINVAL (reported) or
- * -ENOMEM.
- */
-int config_text_clean(char *text, struct config_report *report,
-		      struct config_text_sections *sections);
+struct config_tokens {
+	struct config_token *items; /* CONFIG_TOKEN_END comes last; freed by the caller */
+	size_t count;
+	bool cut; /* the rest of the file was not read (reported) */
+};
+
+/* Faults are reported and stepped over. 0 or -ENOMEM. `tokens` is zeroed before. */
+int config_text_read(const char *text, struct config_report *report, struct config_tokens *tokens);
 
 #endif

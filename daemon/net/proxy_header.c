@@ -70,10 +70,22 @@ int proxy_header_parse(const uint8_t *bytes, size_t size, struct address *client
 	return 0;
 }
 
+/* In an IPv6 header an IPv4 host stands as ::ffff:a.b.c.d (RFC 4291 2.5.5.2). */
+static void write_v6_host(uint8_t host[16], const struct address *address)
+{
+	if (address->any.sa_family == AF_INET6) {
+		memcpy(host, &address->v6.sin6_addr, 16);
+		return;
+	}
+	memset(host, 0, 10);
+	memset(host + 10, 0xff, 2);
+	memcpy(host + 12, &address->v4.sin_addr, 4);
+}
+
 size_t proxy_header_write(uint8_t bytes[PROXY_HEADER_MAX], const struct address *client,
 			  const struct address *destination)
 {
-	bool v6 = client->any.sa_family == AF_INET6;
+	bool v6 = client->any.sa_family == AF_INET6 || destination->any.sa_family == AF_INET6;
 	size_t length = v6 ? IPV6_SIZE : IPV4_SIZE;
 	uint8_t *body = bytes + FIXED_SIZE;
 
@@ -82,10 +94,10 @@ size_t proxy_header_write(uint8_t bytes[PROXY_HEADER_MAX], const struct address 
 	bytes[FAMILY_AT] = v6 ? TCP_OVER_IPV6 : TCP_OVER_IPV4;
 	put_be16(bytes + LENGTH_AT, (uint16_t)length);
 	if (v6) {
-		memcpy(body, &client->v6.sin6_addr, 16);
-		memcpy(body + 16, &destination->v6.sin6_addr, 16);
-		memcpy(body + 32, &client->v6.sin6_port, 2);
-		memcpy(body + 34, &destination->v6.sin6_port, 2);
+		write_v6_host(body, client);
+		write_v6_host(body + 16, destination);
+		put_be16(body + 32, address_port(client));
+		put_be16(body + 34, address_port(destination));
 	} else {
 		memcpy(body, &client->v4.sin_addr, 4);
 		memcpy(body + 4, &destination->v4.sin_addr, 4);

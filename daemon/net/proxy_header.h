@@ -28,7 +28,10 @@ enum proxy_header_outcome {
 int proxy_header_parse(const uint8_t *bytes, size_t size, struct address *client,
 		       struct address *destination, size_t *consumed);
 
-/* Writes the header for a TCP connection; both addresses of one family. Returns its size. */
+/*
+ * Writes the header for a TCP connection. An edge with a fixed destination may have clients of the
+ * other family: both are then told as IPv6. Returns its size.
+ */
 size_t proxy_header_write(uint8_t bytes[PROXY_HEADER_MAX], const struct address *client,
 			  const struct address *destination);
 

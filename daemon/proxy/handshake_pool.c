@@ -27,6 +27,7 @@ struct handshake_thread {
 	unsigned int in_progress, limit;
 	struct timer eviction; /* while jobs wait: when the oldest silent one must give way */
 	atomic_bool stopping;
+	bool closed; /* the last jobs were delivered and told to end */
 	enum ring_engine engine;
 	sem_t started;
 	int error;
@@ -267,12 +268,16 @@ static void cancel_all(struct handshake_thread *thread)
 static void woken(struct op_owner *owner, struct op *op, const struct op_result *result)
 {
 	struct handshake_thread *thread = container_of(owner, struct handshake_thread, woken);
+	/* Asked first: what was posted before the stop is then delivered here, and answered. */
+	bool stopping = atomic_load(&thread->stopping);
 
 	(void)op;
 	(void)result;
 	inbox_deliver(&thread->inbox);
-	if (atomic_load(&thread->stopping))
-		cancel_all(thread);
+	if (!stopping)
+		return;
+	cancel_all(thread);
+	thread->closed = true;
 }
 
 static void *run(void *argument)
@@ -285,7 +290,7 @@ static void *run(void *argument)
 	sem_post(&thread->started);
 	if (thread->error < 0)
 		return NULL;
-	while (!atomic_load(&thread->stopping) || thread->in_progress > 0)
+	while (!thread->closed || thread->in_progress > 0)
 		if (ring_run_once(thread->ring) < 0)
 			abort(); /* a ring that fails leaves sessions that can never end */
 	/* Only the thread that made the ring may end it. */

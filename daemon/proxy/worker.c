@@ -4,9 +4,11 @@
 #include "base/error.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 
 #define RECEIVE_BUFFERS 512 /* 2 MiB a worker, shared by its sessions for the moment of a recv */
+#define TRIM_FROM       64  /* sessions at once, after which unused memory is worth giving back */
 #define ACCEPT_PAUSE    (100 * CLOCK_MS)
 
 static void accepted(struct worker_listener *listener, const struct op_result *result)
@@ -48,11 +50,18 @@ void worker_session_added(struct worker *worker, struct session *session)
 {
 	LIST_INSERT_HEAD(&worker->sessions, session, entry);
 	worker->session_count++;
+	if (worker->session_count > worker->most_sessions)
+		worker->most_sessions = worker->session_count;
 }
 
 void worker_session_gone(struct worker *worker)
 {
 	worker->session_count--;
+	if (worker->session_count > 0 || worker->most_sessions < TRIM_FROM)
+		return;
+	/* The C library keeps what is freed in small pieces: some 28 KiB for each session. */
+	worker->most_sessions = 0;
+	(void)malloc_trim(0);
 }
 
 static void close_everything(struct worker *worker)

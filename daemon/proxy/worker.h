@@ -36,7 +36,7 @@ struct worker {
 	struct worker_listener *listeners;
 	size_t listener_count;
 	struct session_list sessions;
-	size_t session_count;
+	size_t session_count, most_sessions; /* now; at once since there were none */
 
 	pthread_t thread;
 	enum ring_engine engine;

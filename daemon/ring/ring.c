@@ -154,7 +154,8 @@ static void woken(struct op_owner *owner, struct op *op, const struct op_result 
 	struct ring *ring = container_of(owner, struct ring, self);
 	eventfd_t count;
 
-	if (result->res == -ECANCELED)
+	/* A wake-up may be faster than the cancellation of its last poll; then it is for nobody. */
+	if (result->res == -ECANCELED || op->cancelled)
 		return;
 	(void)eventfd_read(ring->wake_fd, &count);
 	ring_poll(ring, op, ring->wake_fd, POLLIN);

@@ -74,6 +74,26 @@ static void check_usage(struct loading *loading, X509 *certificate)
 			     : "not usable for a TLS client (extended key usage clientAuth)");
 }
 
+/* SSL_CTX_use_PrivateKey_file() compares with the certificate where both are of one kind. */
+static bool is_other_key(unsigned long code)
+{
+	return ERR_GET_LIB(code) == ERR_LIB_X509 &&
+	       ERR_GET_REASON(code) == X509_R_KEY_VALUES_MISMATCH;
+}
+
+static void load_key(struct loading *loading)
+{
+	SSL_CTX *context = loading->context->ssl_context;
+	const char *file = loading->files->key;
+
+	bool usable = SSL_CTX_use_PrivateKey_file(context, file, SSL_FILETYPE_PEM) == 1;
+
+	if (!usable && !is_other_key(ERR_peek_last_error()))
+		fault(loading, file, "no usable PEM private key without pass phrase");
+	else if (!usable || SSL_CTX_check_private_key(context) != 1)
+		fault(loading, file, "not the key of the certificate");
+}
+
 static void load_certificate(struct loading *loading)
 {
 	const struct config_credentials *files = loading->files;
@@ -85,10 +105,7 @@ static void load_certificate(struct loading *loading)
 	}
 	check_dates(loading, SSL_CTX_get0_certificate(context));
 	check_usage(loading, SSL_CTX_get0_certificate(context));
-	if (SSL_CTX_use_PrivateKey_file(context, files->key, SSL_FILETYPE_PEM) != 1)
-		fault(loading, files->key, "no usable PEM private key without pass phrase");
-	else if (SSL_CTX_check_private_key(context) != 1)
-		fault(loading, files->key, "not the key of the certificate");
+	load_key(loading);
 }
 
 static void load_trust(struct loading *loading)

@@ -142,6 +142,9 @@ static void test_broken_syntax(void **state)
 	(void)state;
 	fail_each("limits { frame = { 1 2 } }", -EINVAL);
 	fail_each("limits { }\n}", -EINVAL);
+	fail_each("wrkers = 'x'\nplc { adress = 10.0.0.1 sni { a, \"b } }\nzzz \"y\" { }\n" GATEWAY
+		  "limits { frame = 1 frame =",
+		  -EINVAL);
 }
 
 int main(void)

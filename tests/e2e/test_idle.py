@@ -1,0 +1,115 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Two thousand idle sessions: what one costs in memory at an edge and at a gateway, and that it is
+given back. Under sanitizers, whose memory says nothing, fewer sessions and no figures."""
+import contextlib
+import re
+import pathlib
+import resource
+import socket
+
+import lab
+
+SANITIZED = lab.PATIENCE > 1
+SESSIONS = 200 if SANITIZED else 2000
+EDGES = 2  # a PLC's port takes at most 1,024 connections
+# Measured with OpenSSL 3.0: 28.5 KiB at either end. The ceiling is half as much again.
+CEILING_KIB = 43
+# Freed memory is given back; what 4 MiB of receive buffers and warm caches keep is not counted.
+KEPT = 0.3
+
+
+def memory(process):
+    """Resident and proportional memory in KiB."""
+    told = {}
+    for file, name in (("status", "VmRSS"), ("smaps_rollup", "Pss")):
+        text = pathlib.Path(f"/proc/{process.pid}/{file}").read_text()
+        told[name] = int(re.search(rf"^{name}:\s*(\d+) kB", text, re.MULTILINE).group(1))
+    return told
+
+
+class Field:
+    """An edge with two listeners, a gateway, a PLC with two ports."""
+
+    def __init__(self, folder):
+        pki = lab.Pki(folder / "pki")
+        at_gateway, at_edge = pki.gateway(), pki.edge("office")
+        self.plc = lab.Plc(folder, "--set", "D7=77", "--listen", f"127.0.0.1:{lab.free_port()}")
+        lab.wait_for(lambda: len(self.plc.lines("ready")) == EDGES, "both ports of the PLC")
+        ports = [int(line.rsplit(":", 1)[1]) for line in self.plc.lines("ready")]
+        gateway_port = lab.free_port()
+        self.edge_ports = [lab.free_port() for _ in ports]
+        head = (f"mark = 0\nworkers = 2\ntimeouts {{ dial_gateway = {20 * lab.PATIENCE}\n"
+                f"handshake = {20 * lab.PATIENCE} dial_plc = {10 * lab.PATIENCE} }}\n")
+        plc_ports = "".join(f'port "{port}" {{ connections = 1024 }}\n' for port in ports)
+        self.gateway = lab.Daemon(folder, f"""{head}
+plc "press" {{ address = "127.0.0.1"
+	{plc_ports} }}
+identity "office" {{ match = {{ "uri:urn:mcseal:edge:office" }} role = edge plcs = {{ "*" }} }}
+gateway "plant" {{ listen = "127.0.0.1:{gateway_port}"
+	{at_gateway.config()} }}
+""", name="gateway")
+        edges = "".join(f"""
+edge "to-{port}" {{ listen = "127.0.0.1:{listen}"
+	destination = "127.0.0.1:{port}"
+	{at_edge.config()}
+	source "here" {{ addresses = "127.0.0.1" }}
+	route "plant" {{ destinations = "127.0.0.1:{port}" gateways = "127.0.0.1:{gateway_port}" }}
+}}""" for listen, port in zip(self.edge_ports, ports))
+        self.edge = lab.Daemon(folder, head + edges, name="edge")
+        self.closed = 0
+
+    def connect(self, number):
+        sock = socket.create_connection(("127.0.0.1", self.edge_ports[number % EDGES]), 60)
+        sock.sendall(lab.read_words(7, 1))
+        return sock
+
+    @contextlib.contextmanager
+    def idle_sessions(self, count):
+        """Opened in batches, each used once, then silent for the body; afterwards all are closed."""
+        socks = []
+        for batch in range(0, count, 100):
+            fresh = [self.connect(number) for number in range(batch, min(batch + 100, count))]
+            for sock in fresh:
+                assert lab.words_of(lab.receive_frame(sock, 60)) == [77]
+            socks += fresh
+        yield
+        for sock in socks:
+            sock.sendall(lab.read_words(7, 1))  # none was dropped meanwhile
+        for sock in socks:
+            assert lab.words_of(lab.receive_frame(sock, 60)) == [77]
+            sock.close()
+        self.closed += count
+        for daemon in (self.edge, self.gateway):
+            lab.wait_for(lambda it=daemon: len(it.reasons()) == self.closed, "all ends", 60)
+            assert set(daemon.reasons()) == {"finished"}
+
+    def measure(self):
+        return {"edge": memory(self.edge), "gateway": memory(self.gateway)}
+
+
+def given_back(field, start, full):
+    """Nearly all that the sessions cost, in both daemons."""
+    now = field.measure()
+    return all(now[role]["VmRSS"] < start[role]["VmRSS"] +
+               KEPT * (full[role]["VmRSS"] - start[role]["VmRSS"]) for role in now) and now
+
+
+def test_idle_sessions(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 16384)), hard))
+    field = Field(tmp_path)
+    with lab.stopping(field.edge, field.gateway, field.plc):
+        start = field.measure()
+        for turn in ("first", "second"):
+            with field.idle_sessions(SESSIONS):
+                full = field.measure()
+            if SANITIZED:
+                continue
+            ended = lab.wait_for(lambda it=full: given_back(field, start, it), "memory given back")
+            for role, at_start in start.items():
+                each = {kind: (full[role][kind] - at_start[kind]) / SESSIONS for kind in at_start}
+                print(f"{role}, {turn} time: {at_start} KiB without sessions, {full[role]} with "
+                      f"{SESSIONS} idle ones, {ended[role]} after; a session: "
+                      + ", ".join(f"{kind} {size:.1f} KiB" for kind, size in each.items()))
+                assert max(each.values()) < CEILING_KIB, role
