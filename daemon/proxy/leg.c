@@ -1,4 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How it works
+ *
+ * Receiving is one operation that stays armed (`recv`); the relay switches it off when it cannot
+ * pass on what came. Because a switched-off operation ends later, `receiving` says what is
+ * wanted and the operation's own state what is the case; the end of a cancelled one starts it
+ * anew where it is wanted again.
+ *
+ * Sending is one operation at a time (`send`) out of `output`, which keeps the bytes until the
+ * kernel has all of them. On a TLS leg `output` holds sealed records in the order in which their
+ * sequence numbers were used; nothing may overtake, so replies of the record layer (KeyUpdate)
+ * wait for the send in flight like everything else.
+ *
+ * `broken` means that a record may be half out: from then on nothing may be sealed, because the
+ * peer could not tell a lost record from a forged one.
+ */
 #include "proxy/leg.h"
 
 #include <errno.h>

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How it works
+ *
+ * A port's free slots are the first entries of `rested`, each with the time from which it may be
+ * dialled; taking one moves the last free entry into its place. Which slot of the PLC a connection
+ * really gets is the PLC's affair: only number and rest matter.
+ */
 #include "proxy/plc_slots.h"
 
 #include <errno.h>

@@ -1,4 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How it works
+ *
+ * OpenSSL drives the socket through its own socket BIO, so that it never takes a byte beyond the
+ * record that it works on: what follows the handshake is still in the kernel when the record layer
+ * takes over. What it finds out about the peer's certificate is written down by the verify
+ * callback (tls_context.c) into `seen`: after a failed verification OpenSSL no longer has it.
+ *
+ * In TLS 1.3 the client's side is done before the server has judged the client's certificate. A
+ * gateway's refusal therefore reaches an edge in the first record after its handshake.
+ */
 #include "tls/handshake.h"
 
 #include "base/error.h"
