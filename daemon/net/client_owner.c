@@ -8,6 +8,7 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,24 +27,32 @@ static void set_end(const struct address *address, __be16 *port, __be32 *host)
 	}
 }
 
-static int ask(int fd, const struct address *client, const struct address *dialled)
+struct question {
+	struct nlmsghdr header;
+	struct inet_diag_req_v2 request;
+};
+
+static struct question make_question(uint8_t family, uint16_t flags, uint32_t states)
 {
-	struct {
-		struct nlmsghdr header;
-		struct inet_diag_req_v2 request;
-	} message = {
-		.header = {.nlmsg_len = sizeof(message),
+	return (struct question){
+		.header = {.nlmsg_len = sizeof(struct question),
 			   .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-			   .nlmsg_flags = NLM_F_REQUEST},
-		.request = {.sdiag_family = (__u8)client->any.sa_family,
+			   .nlmsg_flags = NLM_F_REQUEST | flags},
+		.request = {.sdiag_family = family,
 			    .sdiag_protocol = IPPROTO_TCP,
-			    .idiag_states = ~0U,
+			    .idiag_states = states,
 			    .id.idiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE}},
 	};
+}
 
-	set_end(client, &message.request.id.idiag_sport, message.request.id.idiag_src);
-	set_end(dialled, &message.request.id.idiag_dport, message.request.id.idiag_dst);
-	return send(fd, &message, sizeof(message), 0) < 0 ? -errno : 0;
+static int ask(int fd, const struct address *client, const struct address *dialled)
+{
+	struct question question = make_question((uint8_t)client->any.sa_family, 0, ~0U);
+	struct inet_diag_sockid *id = &question.request.id;
+
+	set_end(client, &id->idiag_sport, id->idiag_src);
+	set_end(dialled, &id->idiag_dport, id->idiag_dst);
+	return send(fd, &question, sizeof(question), 0) < 0 ? -errno : 0;
 }
 
 static uint64_t cgroup_of(const struct nlmsghdr *header, const struct inet_diag_msg *message)
@@ -59,8 +68,8 @@ static uint64_t cgroup_of(const struct nlmsghdr *header, const struct inet_diag_
 	return cgroup;
 }
 
-static bool same_ends(const struct inet_diag_msg *message, const struct address *client,
-		      const struct address *dialled)
+static bool same_hosts(const struct inet_diag_msg *message, const struct address *client,
+		       const struct address *dialled)
 {
 	__be16 sport, dport;
 	__be32 source[4] = {0}, destination[4] = {0};
@@ -70,11 +79,110 @@ static bool same_ends(const struct inet_diag_msg *message, const struct address 
 
 	set_end(client, &sport, source);
 	set_end(dialled, &dport, destination);
-	/* The kernel's look-up also finds listeners; only the exact connection will do. */
-	return message->id.idiag_sport == sport && message->id.idiag_dport == dport &&
+	return message->id.idiag_dport == dport &&
 	       memcmp(message->id.idiag_src + word, source, size) == 0 &&
 	       memcmp(message->id.idiag_dst + word, destination, size) == 0;
 }
+
+/* The kernel's look-up also finds listeners; only the exact connection will do. */
+static bool same_ends(const struct inet_diag_msg *message, const struct address *client,
+		      const struct address *dialled)
+{
+	return message->id.idiag_sport == htons(address_port(client)) &&
+	       same_hosts(message, client, dialled);
+}
+
+/* --- a source port that the redirect has changed ---------------------------------------------- */
+
+struct candidates {
+	const struct address *client, *dialled;
+	struct client_owner owner;
+	bool found, differ;
+};
+
+static void consider(struct candidates *candidates, const struct nlmsghdr *header)
+{
+	const struct inet_diag_msg *message = NLMSG_DATA(header);
+	uint64_t cgroup = cgroup_of(header, message);
+
+	if (!same_hosts(message, candidates->client, candidates->dialled))
+		return;
+	if (!candidates->found)
+		candidates->owner =
+			(struct client_owner){.uid = message->idiag_uid, .cgroup = cgroup};
+	candidates->found = true;
+	if (candidates->owner.uid != message->idiag_uid)
+		candidates->differ = true;
+	if (candidates->owner.cgroup != cgroup)
+		candidates->owner.cgroup = 0;
+}
+
+/* One datagram of a dump. 0: more to come; 1: that was all; -errno. */
+static int consider_all(struct candidates *candidates, const void *bytes, int left)
+{
+	const struct nlmsghdr *header;
+
+	for (header = bytes; NLMSG_OK(header, (unsigned int)left);
+	     header = NLMSG_NEXT(header, left)) {
+		if (header->nlmsg_type == NLMSG_DONE)
+			return 1;
+		if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY ||
+		    header->nlmsg_len < NLMSG_LENGTH(sizeof(struct inet_diag_msg)))
+			return -EPROTO;
+		consider(candidates, header);
+	}
+	return 0;
+}
+
+static int look_among(struct candidates *candidates, uint8_t family)
+{
+	cleanup_fd int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	struct question question = make_question(family, NLM_F_DUMP, 1U << TCP_ESTABLISHED);
+	_Alignas(struct nlmsghdr) char answer[16384];
+	ssize_t got;
+	int outcome = 0;
+
+	question.request.id.idiag_dport = htons(address_port(candidates->dialled));
+	if (fd < 0 || send(fd, &question, sizeof(question), 0) < 0)
+		return -errno;
+	while (outcome == 0) {
+		got = recv(fd, answer, sizeof(answer), MSG_DONTWAIT);
+		outcome = got < 0 ? -errno : consider_all(candidates, answer, (int)got);
+	}
+	return outcome < 0 ? outcome : 0;
+}
+
+/* Other hosts' clients are many and must not cost a walk over all sockets. */
+static bool is_address_of_this_host(const struct address *address)
+{
+	cleanup_fd int fd = socket(address->any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct address any_port = *address;
+
+	address_set_port(&any_port, 0);
+	return fd >= 0 && bind(fd, &any_port.any, address_size(&any_port)) == 0;
+}
+
+static int get_among(const struct address *client, const struct address *dialled,
+		     struct client_owner *owner)
+{
+	struct candidates candidates = {.client = client, .dialled = dialled};
+	int error = 0;
+
+	if (!is_address_of_this_host(client))
+		return CLIENT_OWNER_NOT_LOCAL;
+	if (client->any.sa_family == AF_INET)
+		error = look_among(&candidates, AF_INET);
+	if (error == 0)
+		error = look_among(&candidates, AF_INET6);
+	if (error < 0)
+		return error;
+	if (!candidates.found || candidates.differ)
+		return CLIENT_OWNER_NOT_LOCAL;
+	*owner = candidates.owner;
+	return CLIENT_OWNER_AMONG;
+}
+
+/* --- the usual case --------------------------------------------------------------------------- */
 
 int client_owner_get(const struct address *client, const struct address *dialled,
 		     struct client_owner *owner)
@@ -98,13 +206,15 @@ int client_owner_get(const struct address *client, const struct address *dialled
 		return -EPROTO;
 	if (header->nlmsg_type == NLMSG_ERROR) {
 		error = ((const struct nlmsgerr *)NLMSG_DATA(header))->error;
-		return error == -ENOENT ? CLIENT_OWNER_NOT_LOCAL : error ? error : -EPROTO;
+		if (error == -ENOENT)
+			return get_among(client, dialled, owner);
+		return error ? error : -EPROTO;
 	}
 	if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY ||
 	    header->nlmsg_len < NLMSG_LENGTH(sizeof(*message)))
 		return -EPROTO;
 	if (!same_ends(message, client, dialled))
-		return CLIENT_OWNER_NOT_LOCAL;
+		return get_among(client, dialled, owner);
 	/* Closed already: the kernel then answers user 0, and whoever sends and runs would be root.
 	 */
 	if (message->idiag_inode == 0)

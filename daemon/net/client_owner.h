@@ -15,6 +15,7 @@
 enum client_owner_outcome {
 	CLIENT_OWNER_NOT_LOCAL = 1, /* no such socket here: the client is another host */
 	CLIENT_OWNER_NONE = 2,      /* the client has closed its socket: nobody vouches for it */
+	CLIENT_OWNER_AMONG = 3,     /* see client_owner_get() */
 };
 
 struct client_owner {
@@ -25,6 +26,13 @@ struct client_owner {
 /*
  * The client's own socket, from its point of view: source `client`, destination `dialled` (before
  * NAT). 0, an outcome or -errno. One netlink round trip, answered at once.
+ *
+ * A redirect sends connections to different destinations to one listener. Where two of them have
+ * the same source port, the kernel gives the later one another, which no socket has. Then every
+ * connection from that address to that destination may be the one: CLIENT_OWNER_AMONG tells the
+ * user that all of them belong to (cgroup 0 where these differ); users that differ are
+ * CLIENT_OWNER_NOT_LOCAL. It is true only if the accepted socket is still established
+ * (socket_is_established()) after this call: a client that was gone by then was not looked at.
  */
 int client_owner_get(const struct address *client, const struct address *dialled,
 		     struct client_owner *owner);

@@ -104,6 +104,15 @@ int socket_local(int fd, struct address *address)
 	return 0;
 }
 
+bool socket_is_established(int fd)
+{
+	struct tcp_info info;
+	socklen_t size = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+	       info.tcpi_state == TCP_ESTABLISHED;
+}
+
 int socket_probe_mark(uint32_t mark)
 {
 	cleanup_fd int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

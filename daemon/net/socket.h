@@ -9,6 +9,7 @@
 #include "base/address.h"
 #include "base/clock.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct socket_options {
@@ -34,6 +35,8 @@ int socket_prepare(int fd, const struct socket_options *options);
 int socket_peer(int fd, struct address *address);
 int socket_local(int fd, struct address *address);
 
+/* Has neither end closed or reset this TCP connection yet, as far as this host knows? */
+bool socket_is_established(int fd);
 /* May this process set SO_MARK? 0 or -errno; asked once at start. */
 int socket_probe_mark(uint32_t mark);
 

@@ -25,9 +25,10 @@ struct handshake_thread {
 	struct job_list talking; /* in progress */
 	struct job_list waiting; /* beyond the limit */
 	unsigned int in_progress, limit;
+	bool taking;           /* jobs that wait are being begun */
 	struct timer eviction; /* while jobs wait: when the oldest silent one must give way */
-	atomic_bool stopping;
-	bool closed; /* the last jobs were delivered and told to end */
+	struct message stop;   /* the last one posted */
+	bool stopping;
 	enum ring_engine engine;
 	sem_t started;
 	int error;
@@ -56,14 +57,32 @@ static void answer(struct handshake_job *job)
 	inbox_post(job->reply_to, &job->message);
 }
 
+static void schedule_eviction(struct handshake_thread *thread)
+{
+	const struct handshake_job *oldest = TAILQ_FIRST(&thread->silent);
+
+	if (oldest == NULL || TAILQ_EMPTY(&thread->waiting) || timer_is_set(&thread->eviction))
+		return;
+	/* Without memory for the timer, the deadlines of the silent ones do the same, later. */
+	(void)timer_set(ring_timers(thread->ring), &thread->eviction,
+			oldest->begun + HANDSHAKE_POOL_PATIENCE);
+}
+
 static void take_waiting(struct handshake_thread *thread)
 {
-	struct handshake_job *job = TAILQ_FIRST(&thread->waiting);
+	struct handshake_job *job;
 
-	if (job == NULL || thread->in_progress >= thread->limit)
+	/* From a job that failed as soon as it began: the loop goes on, not ever deeper. */
+	if (thread->taking)
 		return;
-	TAILQ_REMOVE(&thread->waiting, job, entry);
-	begin(thread, job);
+	thread->taking = true;
+	while ((job = TAILQ_FIRST(&thread->waiting)) != NULL &&
+	       thread->in_progress < thread->limit) {
+		TAILQ_REMOVE(&thread->waiting, job, entry);
+		begin(thread, job);
+	}
+	thread->taking = false;
+	schedule_eviction(thread);
 }
 
 static void end(struct handshake_job *job, int result)
@@ -195,17 +214,6 @@ static bool has_sent_something(const struct handshake_job *job)
 	return recv(job->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
-static void schedule_eviction(struct handshake_thread *thread)
-{
-	const struct handshake_job *oldest = TAILQ_FIRST(&thread->silent);
-
-	if (oldest == NULL || TAILQ_EMPTY(&thread->waiting) || timer_is_set(&thread->eviction))
-		return;
-	/* Without memory for the timer, the deadlines of the silent ones do the same, later. */
-	(void)timer_set(ring_timers(thread->ring), &thread->eviction,
-			oldest->begun + HANDSHAKE_POOL_PATIENCE);
-}
-
 static void evict(struct timer *timer)
 {
 	struct handshake_thread *thread = container_of(timer, struct handshake_thread, eviction);
@@ -265,19 +273,20 @@ static void cancel_all(struct handshake_thread *thread)
 	}
 }
 
+static void told_to_stop(struct message *message)
+{
+	container_of(message, struct handshake_thread, stop)->stopping = true;
+}
+
 static void woken(struct op_owner *owner, struct op *op, const struct op_result *result)
 {
 	struct handshake_thread *thread = container_of(owner, struct handshake_thread, woken);
-	/* Asked first: what was posted before the stop is then delivered here, and answered. */
-	bool stopping = atomic_load(&thread->stopping);
 
 	(void)op;
 	(void)result;
 	inbox_deliver(&thread->inbox);
-	if (!stopping)
-		return;
-	cancel_all(thread);
-	thread->closed = true;
+	if (thread->stopping)
+		cancel_all(thread);
 }
 
 static void *run(void *argument)
@@ -290,7 +299,7 @@ static void *run(void *argument)
 	sem_post(&thread->started);
 	if (thread->error < 0)
 		return NULL;
-	while (!thread->closed || thread->in_progress > 0)
+	while (!thread->stopping || thread->in_progress > 0)
 		if (ring_run_once(thread->ring) < 0)
 			abort(); /* a ring that fails leaves sessions that can never end */
 	/* Only the thread that made the ring may end it. */
@@ -364,8 +373,9 @@ void handshake_pool_stop(struct handshake_pool *pool)
 
 		if (!thread->running)
 			continue;
-		atomic_store(&thread->stopping, true);
-		ring_wake(thread->ring);
+		/* Not a flag and a wake: seen early, the ring would be gone before the wake. */
+		thread->stop.deliver = told_to_stop;
+		inbox_post(&thread->inbox, &thread->stop);
 		pthread_join(thread->thread, NULL);
 		thread->running = false;
 	}

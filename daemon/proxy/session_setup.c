@@ -75,21 +75,28 @@ static bool edge_asks_owner(const struct config_edge *edge)
 	return false;
 }
 
+/* Whose program the client is. False: nobody's whom this host knows. */
+static bool find_owner(const struct session *session, struct client_owner *owner)
+{
+	/* The client's socket knows the address that it dialled, before any redirect. */
+	int outcome = client_owner_get(&session->client, &session->destination, owner);
+
+	if (outcome < 0)
+		log_simple(LOG_LEVEL_WARNING, "client-owner-unknown", "error", "%s",
+			   strerrordesc_np(-outcome));
+	if (outcome == CLIENT_OWNER_AMONG)
+		return socket_is_established(session->legs[LEG_NEAR].fd);
+	return outcome == 0;
+}
+
 /* The first source rule that covers the client. A fault on the way covers nobody. */
 static const struct config_source *find_source(struct session *session)
 {
 	const struct config_edge *edge = session->edge;
 	struct client_owner answer, *owner = NULL;
 
-	if (edge_asks_owner(edge)) {
-		/* The client's socket knows the address that it dialled, before any redirect. */
-		int outcome = client_owner_get(&session->client, &session->destination, &answer);
-
-		if (outcome < 0)
-			log_simple(LOG_LEVEL_WARNING, "client-owner-unknown", "error", "%s",
-				   strerrordesc_np(-outcome));
-		owner = outcome == 0 ? &answer : NULL;
-	}
+	if (edge_asks_owner(edge) && find_owner(session, &answer))
+		owner = &answer;
 	for (size_t i = 0; i < edge->source_count; i++) {
 		const struct config_source *source = &edge->sources[i];
 

@@ -32,7 +32,7 @@ static void accept_again(struct timer *timer)
 {
 	struct worker_listener *listener = container_of(timer, struct worker_listener, retry);
 
-	if (!atomic_load(&listener->worker->stopping))
+	if (!listener->worker->stopping)
 		ring_accept(listener->worker->ring, &listener->accept, listener->fd);
 }
 
@@ -40,7 +40,7 @@ static void completed(struct op_owner *owner, struct op *op, const struct op_res
 {
 	struct worker *worker = container_of(owner, struct worker, owner);
 
-	if (result->res >= 0 && atomic_load(&worker->stopping))
+	if (result->res >= 0 && worker->stopping)
 		close(result->res);
 	else
 		accepted(container_of(op, struct worker_listener, accept), result);
@@ -79,6 +79,15 @@ static void close_everything(struct worker *worker)
 	}
 }
 
+static void told_to_stop(struct message *message)
+{
+	struct worker *worker = container_of(message, struct worker, stop);
+
+	worker->stopping = true;
+	close_everything(worker);
+	sem_post(&worker->emptied);
+}
+
 static void woken(struct op_owner *owner, struct op *op, const struct op_result *result)
 {
 	struct worker *worker = container_of(owner, struct worker, woken);
@@ -86,11 +95,6 @@ static void woken(struct op_owner *owner, struct op *op, const struct op_result 
 	(void)op;
 	(void)result;
 	inbox_deliver(&worker->inbox);
-	if (atomic_load(&worker->stopping)) {
-		close_everything(worker);
-		worker->closed = true;
-		sem_post(&worker->emptied);
-	}
 }
 
 static void start_accepting(struct worker *worker)
@@ -107,7 +111,7 @@ static void start_accepting(struct worker *worker)
 
 static bool busy(const struct worker *worker)
 {
-	return !worker->closed || worker->session_count > 0 || worker->owner.in_flight > 0;
+	return !worker->stopping || worker->session_count > 0 || worker->owner.in_flight > 0;
 }
 
 static void *run(void *argument)
@@ -240,8 +244,9 @@ int worker_new(unsigned int number, enum ring_engine engine, struct snapshot *sn
 
 void worker_stop(struct worker *worker)
 {
-	atomic_store(&worker->stopping, true);
-	ring_wake(worker->ring);
+	/* Not a flag and a wake: seen early, the ring could be gone before the wake. */
+	worker->stop.deliver = told_to_stop;
+	inbox_post(&worker->inbox, &worker->stop);
 	while (sem_wait(&worker->emptied) < 0)
 		;
 }

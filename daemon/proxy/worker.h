@@ -42,8 +42,8 @@ struct worker {
 	enum ring_engine engine;
 	unsigned int number;
 	sem_t started, emptied; /* run() tells start and stop */
-	atomic_bool stopping;
-	bool closed; /* listeners and sessions were told to end */
+	struct message stop;
+	bool stopping; /* listeners and sessions were told to end */
 	int error;
 };
 

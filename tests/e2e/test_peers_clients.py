@@ -27,7 +27,7 @@ def plant(tmp_path, certificates):
         yield made
 
 
-# --- openssl s_client -----------------------------------------------------------------------------------
+# --- openssl s_client ----------------------------------------------------------------------------
 
 
 def s_client(plant, *words, host="127.0.0.1", port=None, certificate=True, quiet=True):
@@ -150,7 +150,7 @@ def test_ipv6_listener(plant):
     client.end()
 
 
-# --- gnutls-cli ------------------------------------------------------------------------------------------
+# --- gnutls-cli ----------------------------------------------------------------------------------
 
 
 PRIORITY = {"TLSv1.3": "NORMAL:-VERS-ALL:+VERS-TLS1.3", "TLSv1.2": "NORMAL:-VERS-ALL:+VERS-TLS1.2"}
@@ -203,14 +203,14 @@ def test_gnutls_by_sni(plant):
     plant.served("TLSv1.3", "press-2")
 
 
-# --- Python's ssl with PKCS#12 ------------------------------------------------------------------------
+# --- Python's ssl with PKCS#12 -------------------------------------------------------------------
 
 
 def unpack(plant, password_file, check=True):
     """As the Python documentation has it: ssl takes PEM, so the .p12 is unpacked first."""
     out = plant.folder / "unpacked.pem"
-    result = lab.run("openssl", "pkcs12", "-in", plant.certificates.p12, "-passin", f"file:{password_file}",
-                     "-noenc", "-out", out, check=check)
+    result = lab.run("openssl", "pkcs12", "-in", plant.certificates.p12, "-passin",
+                     f"file:{password_file}", "-noenc", "-out", out, check=check)
     return out, result
 
 
@@ -282,7 +282,7 @@ def test_rsa_certificates(tmp_path, rsa, version):
         client.end()
 
 
-# --- a chain with an intermediate -------------------------------------------------------------------------
+# --- a chain with an intermediate ----------------------------------------------------------------
 
 
 def issue(folder, name, issuer, *extensions):

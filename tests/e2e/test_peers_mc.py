@@ -43,7 +43,7 @@ def locked(tmp_path, pki):
         yield made
 
 
-# --- npm mcprotocol ----------------------------------------------------------------------------------------
+# --- npm mcprotocol ------------------------------------------------------------------------------
 
 
 forms = pytest.mark.parametrize("frame, code", [("1E", "binary"), ("1E", "ascii"),
@@ -73,7 +73,7 @@ def test_npm_with_splitting_plc(splitting, frame, code):
         expected(frame, code, 60)
 
 
-# --- mcping, through mcseal and straight ----------------------------------------------------------------
+# --- mcping, through mcseal and straight ---------------------------------------------------------
 
 
 COMMANDS = {

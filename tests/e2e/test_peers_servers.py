@@ -50,7 +50,7 @@ def gnutls_serv(folder, certificates, version, *words):
     return port, process
 
 
-# --- openssl s_server ------------------------------------------------------------------------------------
+# --- openssl s_server ----------------------------------------------------------------------------
 
 
 @versions
@@ -183,7 +183,7 @@ def test_openssl_answers_what_is_no_mc(tmp_path, certificates):
         server.end()
 
 
-# --- gnutls-serv -------------------------------------------------------------------------------------------
+# --- gnutls-serv ---------------------------------------------------------------------------------
 
 
 @versions

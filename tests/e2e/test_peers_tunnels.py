@@ -43,7 +43,7 @@ def work_through(port, plc_port):
     assert "200 answers" in result.stdout and " 0 wrong" in result.stdout, result.stdout
 
 
-# --- stunnel as our client, as on a Windows PC ---------------------------------------------------------
+# --- stunnel as our client, as on a Windows PC ---------------------------------------------------
 
 
 def stunnel_client(plant, port, options, to=None, stdin=b"", ready=True):
@@ -114,7 +114,7 @@ def test_stunnel_is_told_why_it_is_refused(plant, strangers, who, version):
     assert plant.seen() == []
 
 
-# --- nginx as our client --------------------------------------------------------------------------------
+# --- nginx as our client -------------------------------------------------------------------------
 
 
 def nginx_client(plant, port, version, options="", to=None, certificates=None,
@@ -166,7 +166,7 @@ def test_nginx_as_client_of_another_ca(plant, strangers, version):
     assert plant.seen() == []
 
 
-# --- stunnel and nginx as servers behind our edge ---------------------------------------------------------
+# --- stunnel and nginx as servers behind our edge ------------------------------------------------
 
 
 @pytest.fixture

@@ -1,173 +1,40 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Transparent redirect with the real daemon and the rulesets of nft-rules/, in namespaces (root).
-
-Routed: clients in "client", the edge on the router "edge". On a host: client and edge both in
-"client", and "edge" only forwards. Gateway and PLCs are the same in both.
-"""
+"""Transparent redirect with the real daemon and the rulesets of nft-rules/, in namespaces (root)."""
 import contextlib
 import os
 import pathlib
-import pwd
 import re
 import shutil
-import socket
 import tempfile
 
 import pytest
 
 import lab
 import peers
+import redirected
+from redirected import NOBODY, SETS, TARGETS, Plants, at
 
-RULES = lab.ROOT / "nft-rules"
-NOBODY = pwd.getpwnam("nobody").pw_uid
-PLC = {4: lab.Net.PLC4, 6: lab.Net.PLC6}
-# What a client may dial; D0 of each tells which one answered.
-TARGETS = (("10.30.0.10", 5007), ("10.30.0.10", 5001), ("10.30.0.11", 5007),
-           ("fd30::10", 5007), ("fd30::10", 5001), ("fd30::11", 5007))
-SETS = {"PLC4": "{ 10.30.0.10-10.30.0.11 . 5001-5007 }", "PLC6": "{ fd30::/64 . 5001-5007 }"}
-ROUTE = '"10.30.0.10:5001-5007", "10.30.0.11:5001-5007", "[fd30::/64]:5001-5007"'
-SOURCES = {"router": 'addresses = { "10.10.0.2", "fd10::2" }', "host": 'users = { "nobody" }'}
-both = pytest.mark.parametrize("version", [4, 6])
 placements = pytest.mark.parametrize("place", ["router", "host"])
 
 
 @pytest.fixture(scope="module")
 def links():
-    assert os.geteuid() == 0, "these tests make network namespaces: run them as root"
-    with lab.Net(prefix=f"mcred-{os.getpid()}-") as made:
-        made.exec("plc", "ip", "addr", "add", "10.30.0.11/24", "dev", "to-gateway")
-        made.exec("plc", "ip", "addr", "add", "fd30::11/64", "dev", "to-gateway", "nodad")
-        # IPv6 neighbours answer only when the link-local addresses are past their detection.
-        for name in made.names:
-            lab.wait_for(lambda ns=name: not made.exec(ns, "ip", "-6", "addr", "show",
-                                                       "tentative").stdout, "IPv6 addresses")
+    with redirected.links() as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory):
-    made = lab.Pki(tmp_path_factory.mktemp("pki") / "pki")
-    made.at_gateway = made.gateway("gw", [lab.Net.GATEWAY4, lab.Net.GATEWAY6])
-    made.at_edge = made.edge("office")
-    return made
+    return redirected.certificates(tmp_path_factory.mktemp("pki") / "pki")
 
 
 @pytest.fixture
 def net(links):
-    for name in links.names:
-        links.exec(name, "nft", "flush", "ruleset")
-    return links
+    return redirected.without_rules(links)
 
 
-def at(host, port):
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-class Plants:
-    """PLCs and gateway, with gateway.nft loaded, and an edge in the place asked for."""
-
-    def __init__(self, net, pki, folder, place, edge_config=None, edge=True):
-        self.net, self.pki, self.folder, self.place = net, pki, pathlib.Path(folder), place
-        self.name = {"router": "edge", "host": "client"}[place]
-        self.plcs = [lab.Plc(folder, "--set", f"D0={number}", listen=at(*target),
-                             netns=net.ns("plc"), name=f"plc-{number}")
-                     for number, target in enumerate(TARGETS, 1)]
-        self.gateway = lab.Daemon(folder, self.gateway_text(), net.ns("gateway"), "gateway")
-        self.edge_config = edge_config or self.edge_text()
-        self.edge = self.start_edge() if edge else None
-        self.load_rules()
-
-    def start_edge(self, name="edge"):
-        return lab.Daemon(self.folder, self.edge_config, self.net.ns(self.name), name)
-
-    def gateway_text(self):
-        hosts = sorted({host for host, _ in TARGETS})
-        plcs = "".join(f'plc "p{n}" {{ address = "{host}"\n port "5001" {{ connections = 8 }}\n'
-                       f'port "5007" {{ connections = 8 }} }}\n' for n, host in enumerate(hosts))
-        return f"""log_level = debug
-{plcs}
-identity "office" {{ match = {{ "uri:urn:mcseal:edge:office" }} role = edge plcs = {{ "*" }} }}
-gateway "plant" {{
-	listen = {{ "10.20.0.2:8443", "[fd20::2]:8443" }}
-	{self.pki.at_gateway.config()}
-}}
-"""
-
-    def edge_text(self, head="", gateways='"10.20.0.2:8443"', credentials=None):
-        listen = {"router": '"0.0.0.0:15007", "[::]:15007"',
-                  "host": '"127.0.0.1:15007", "[::1]:15007"'}[self.place]
-        return f"""log_level = debug
-{head}
-timeouts {{ dial_gateway = {1.5 * lab.PATIENCE} }}
-edge "office" {{
-	listen = {{ {listen} }}
-	{(credentials or self.pki.at_edge).config()}
-	source "scada" {{ {SOURCES[self.place]} }}
-	route "plant" {{
-		destinations = {{ {ROUTE} }}
-		gateways = {{ {gateways} }}
-	}}
-}}
-"""
-
-    def load_rules(self, sets=None):
-        sets = sets or SETS
-        self.net.nft("gateway", RULES / "gateway.nft")
-        self.net.nft(self.name, RULES / "guard.nft", **SETS)
-        if self.place == "router":
-            self.net.nft("edge", RULES / "edge-router.nft",
-                         CLIENT_INTERFACES='{ "to-client" }', **sets)
-        else:
-            self.net.nft("client", RULES / "edge-host.nft", **sets)
-
-    def connect(self, host, port, user=NOBODY):
-        """As a client does that knows nothing of mcseal."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with self.net.inside("client"):
-            os.seteuid(user)
-            try:
-                sock = socket.socket(family)
-            finally:
-                os.seteuid(0)
-        sock.settimeout(5 * lab.PATIENCE)
-        try:
-            sock.connect((host, port))
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
-    def ask(self, host, port):
-        """D0 of whichever PLC answers."""
-        with self.connect(host, port) as sock:
-            sock.sendall(lab.read_words(0, 1))
-            return lab.words_of(lab.receive_frame(sock))[0]
-
-    def everybody_answers(self):
-        for number, target in enumerate(TARGETS, 1):
-            assert self.ask(*target) == number, target
-
-    def seen(self):
-        return [line for plc in self.plcs for line in plc.events()]
-
-    def processes(self):
-        return [*([self.edge] if self.edge else []), self.gateway, *self.plcs]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, value, trace):
-        if kind is None:
-            with lab.stopping(*self.processes()):
-                pass
-            return
-        for process in self.processes():
-            process.kill()
-            print(f"--- {process.log_path}\n{process.text()[-3000:]}")
-
-
-# --- the right PLC ---------------------------------------------------------------------------------------
+# --- the right PLC -------------------------------------------------------------------------------
 
 
 @placements
@@ -205,22 +72,7 @@ def test_gateway_dialled_over_ipv6(net, pki, tmp_path, place):
         assert "edge=[fd" in plants.gateway.lines("session-open")[0]
 
 
-@both
-def test_local_user_who_is_not_listed(net, pki, tmp_path, version):
-    with Plants(net, pki, tmp_path, "host") as plants:
-        assert plants.ask(PLC[version], 5007) in (1, 4)
-        before = len(plants.seen())
-        for user in (0, NOBODY - 1):
-            with plants.connect(PLC[version], 5007, user=user) as sock:
-                with contextlib.suppress(ConnectionError):
-                    sock.sendall(lab.read_words(0, 1))
-                assert lab.receive_end(sock) == b""
-        lab.wait_for(lambda: plants.edge.reasons().count("source-refused") == 2, "two refusals")
-        lab.wait_for(lambda: len(plants.seen()) in (before, before + 1), "the first one's end")
-        assert len([line for line in plants.seen() if "event=request" in line]) == 1
-
-
-# --- the mark --------------------------------------------------------------------------------------------
+# --- the mark ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("marked", [True, False])
@@ -245,7 +97,7 @@ def test_mark_keeps_the_daemon_out_of_the_redirect(net, pki, tmp_path, marked):
         assert plants.seen() == []
 
 
-# --- restart -----------------------------------------------------------------------------------------------
+# --- restart -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
@@ -271,6 +123,9 @@ def test_restart_leaks_nothing(net, pki, tmp_path, place, how):
                 lab.assert_clean(plants.edge, plants.edge.stop())
             else:
                 plants.edge.kill()
+            # The kernel ends a killed io_uring, and with it the listener, a moment later.
+            lab.wait_for(lambda: not net.exec(plants.name, "ss", "-Htln",
+                                              "sport = :15007").stdout, "the listener's end")
             before = len([line for line in plants.seen() if "event=request" in line])
             for sock in (four, six):
                 assert lab.receive_end(sock) == b""
@@ -297,7 +152,7 @@ def plain_packets(capture):
     return other + [("request",)] * raw.count(lab.read_words(0, 1))
 
 
-# --- as little privilege as possible ---------------------------------------------------------------------
+# --- as little privilege as possible -------------------------------------------------------------
 
 
 class Unprivileged(lab.Process):
@@ -372,7 +227,7 @@ def test_without_net_raw_it_warns_and_works(net, pki, tmp_path, public, place):
         plants.everybody_answers()
 
 
-# --- the PLC's connection slots ------------------------------------------------------------------------------
+# --- the PLC's connection slots ------------------------------------------------------------------
 
 
 def plc_sockets(net):

@@ -37,7 +37,7 @@ gateway "plant" {{
 """
 
 
-# --- the file --------------------------------------------------------------------------------------------
+# --- the file ------------------------------------------------------------------------------------
 
 
 def test_good_file(tmp_path, pki):
@@ -121,7 +121,7 @@ def test_too_many_files(tmp_path):
     assert result.returncode == 64 and "one configuration file, not two" in result.stdout
 
 
-# --- certificates ------------------------------------------------------------------------------------------
+# --- certificates --------------------------------------------------------------------------------
 
 
 def faulty_certificates(folder, pki):
@@ -219,7 +219,7 @@ def test_files_that_the_configuration_refuses(tmp_path, pki):
                    for told in result.stdout.splitlines()), (name, result.stdout)
 
 
-# --- the system --------------------------------------------------------------------------------------------
+# --- the system ----------------------------------------------------------------------------------
 
 
 def test_port_in_use(tmp_path, pki):
@@ -251,7 +251,7 @@ def test_second_daemon_on_the_same_port(tmp_path, pki):
         assert f"listen-failed address=127.0.0.1:{port}" in result.stdout
 
 
-# --- io_uring forbidden --------------------------------------------------------------------------------
+# --- io_uring forbidden --------------------------------------------------------------------------
 
 
 # struct sock_filter {code, jt, jf, k}: deny io_uring_setup (425 on every architecture) by EPERM.

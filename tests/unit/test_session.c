@@ -31,6 +31,7 @@ static int dial_error;
 static int origdst_outcome;
 static int owner_outcome;
 static struct client_owner owner_answer;
+static bool established; /* the accepted connection, when its owner is looked for */
 static int open_descriptors;
 
 static int open_descriptor(void)
@@ -86,6 +87,12 @@ int socket_local(int fd, struct address *address)
 {
 	(void)fd;
 	return address_parse("192.0.2.1:15007", address);
+}
+
+bool socket_is_established(int fd)
+{
+	(void)fd;
+	return established;
 }
 
 int socket_probe_mark(uint32_t mark)
@@ -302,6 +309,7 @@ static int set_up(void **state)
 	memset(&fake, 0, sizeof(fake));
 	posted = NULL;
 	dial_error = origdst_outcome = owner_outcome = 0;
+	established = false;
 	snapshot = (struct snapshot){.config = &config,
 				     .gateways = gateway_contexts,
 				     .sources = source_contexts,
@@ -684,6 +692,8 @@ static void edge_refuses_sources_and_destinations(void **state)
 		{0, "198.51.100.0/24", false, 0, 0, 1},
 		{0, "192.0.2.0/24", true, 0, 1001, 1},
 		{0, "192.0.2.0/24", true, CLIENT_OWNER_NOT_LOCAL, 1000, 1},
+		{0, "192.0.2.0/24", true, CLIENT_OWNER_NONE, 1000, 1},
+		{0, "192.0.2.0/24", true, CLIENT_OWNER_AMONG, 1000, 1}, /* gone meanwhile */
 		{0, "192.0.2.0/24", true, -EIO, 1000, 1},
 		{0, "192.0.2.0/24", false, 0, 0, 0},
 	};
@@ -708,6 +718,11 @@ static void edge_refuses_sources_and_destinations(void **state)
 	owner_answer.uid = 1000;
 	sources[0].users = users;
 	sources[0].user_count = 1;
+	session_close(start(SESSION_EDGE), SESSION_REASON_SHUTDOWN, NULL);
+	finish_cancelled();
+	/* With a source port that the redirect has changed, too, as long as it is connected. */
+	owner_outcome = CLIENT_OWNER_AMONG;
+	established = true;
 	session_close(start(SESSION_EDGE), SESSION_REASON_SHUTDOWN, NULL);
 	finish_cancelled();
 }

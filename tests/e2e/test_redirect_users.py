@@ -1,0 +1,101 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Whose program a redirected client is: the `users` rule of an edge on a host (root)."""
+import contextlib
+import pathlib
+import signal
+import socket
+import struct
+
+import pytest
+
+import lab
+import redirected
+from redirected import NOBODY, TARGETS, Plants
+
+PLC = {4: lab.Net.PLC4, 6: lab.Net.PLC6}
+both = pytest.mark.parametrize("version", [4, 6])
+
+
+@pytest.fixture(scope="module")
+def links():
+    with redirected.links() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    return redirected.certificates(tmp_path_factory.mktemp("pki") / "pki")
+
+
+@pytest.fixture
+def net(links):
+    return redirected.without_rules(links)
+
+
+@both
+def test_local_user_who_is_not_listed(net, pki, tmp_path, version):
+    with Plants(net, pki, tmp_path, "host") as plants:
+        assert plants.ask(PLC[version], 5007) in (1, 4)
+        before = len(plants.seen())
+        for user in (0, NOBODY - 1):
+            with plants.connect(PLC[version], 5007, user=user) as sock:
+                with contextlib.suppress(ConnectionError):
+                    sock.sendall(lab.read_words(0, 1))
+                assert lab.receive_end(sock) == b""
+        lab.wait_for(lambda: plants.edge.reasons().count("source-refused") == 2, "two refusals")
+        lab.wait_for(lambda: len(plants.seen()) in (before, before + 1), "the first one's end")
+        assert len([line for line in plants.seen() if "event=request" in line]) == 1
+
+
+@both
+def test_source_port_in_use_towards_another_plc(net, pki, tmp_path, version):
+    """Two programs may have one source port towards different PLCs. The redirect makes both go to
+    one listener, so the kernel changes the second one's port: it is still known whose it is.
+    """
+    first, second, third = [target for target in TARGETS if (":" in target[0]) == (version == 6)]
+    with Plants(net, pki, tmp_path, "host") as plants:
+        with plants.connect(*first) as one, plants.connect(*second, like=one) as two:
+            assert one.getsockname() == two.getsockname()
+            for number, sock in ((TARGETS.index(first) + 1, one),
+                                 (TARGETS.index(second) + 1, two)):
+                sock.sendall(lab.read_words(0, 1))
+                assert lab.words_of(lab.receive_frame(sock)) == [number]
+            # An unlisted user in the same situation stays out, alone there or beside a listed one.
+            with plants.connect(*first) as other:
+                for target, like in ((third, one), (second, other)):
+                    with plants.connect(*target, user=0, like=like) as intruder:
+                        with contextlib.suppress(ConnectionError):
+                            intruder.sendall(lab.read_words(0, 1))
+                        assert lab.receive_end(intruder) == b""
+            assert plants.edge.reasons().count("source-refused") == 2
+
+
+def stopped(process):
+    states = [path.read_text().rsplit(")", 1)[1].split()[0]
+              for path in pathlib.Path(f"/proc/{process.pid}/task").glob("*/stat")]
+    return set(states) == {"T"}
+
+
+@pytest.mark.parametrize("how", ["closed", "reset"])
+@both
+def test_gone_client_with_a_changed_source_port(net, pki, tmp_path, version, how):
+    """Whoever sends and goes leaves no socket to look at; a listed user's other one is not his."""
+    first, second = [target for target in TARGETS if (":" in target[0]) == (version == 6)][:2]
+    with Plants(net, pki, tmp_path, "host") as plants:
+        with plants.connect(*first) as one, plants.connect(*second) as listed:
+            for sock in (one, listed):
+                sock.sendall(lab.read_words(0, 1))
+                lab.receive_frame(sock)
+            plants.edge.popen.send_signal(signal.SIGSTOP)
+            lab.wait_for(lambda: stopped(plants.edge), "the daemon at rest")
+            with plants.connect(*second, user=0, like=one) as intruder:
+                intruder.sendall(lab.write_words(0, [666]))
+                if how == "reset":
+                    intruder.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                        struct.pack("ii", 1, 0))
+            plants.edge.popen.send_signal(signal.SIGCONT)
+            lab.wait_for(plants.edge.reasons, "the intruder's end")
+            listed.sendall(lab.read_words(0, 1))
+            assert lab.words_of(lab.receive_frame(listed)) == [TARGETS.index(second) + 1]
+        assert plants.edge.reasons()[0] in ("source-refused", "client-lost")
