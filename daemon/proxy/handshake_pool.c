@@ -1,4 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How it works
+ *
+ * Each thread has a ring and three lists of jobs: `silent` (a gateway's, begun, nothing received
+ * yet), `talking` (begun, OpenSSL at work) and `waiting` (beyond the limit). A gateway's job polls
+ * for the peer's first byte before any TLS object is made for it, so a flood of connections that
+ * say nothing costs descriptors and little else.
+ *
+ * end() is the way out of every job: it notes the first result, and if a poll is still armed lets
+ * its completion come back to end(); answer() then posts the job home. Nobody but the thread
+ * touches a job between handshake_pool_start() and that post.
+ */
 #include "proxy/handshake_pool.h"
 
 #include "base/error.h"
