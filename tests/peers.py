@@ -93,8 +93,7 @@ def nginx(folder, name, server, port, listen=""):
     # The http part is there for its temporary folders alone: the defaults are the system's.
     config.write_text(f"""load_module {STREAM_MODULE};
 daemon off;
-user root;
-worker_processes 1;
+master_process off;
 pid {folder}/pid;
 error_log stderr info;
 events {{ worker_connections 256; }}
