@@ -65,12 +65,15 @@ static const struct argp argp = {
 static int load(const char *path, struct snapshot **snapshot)
 {
 	struct config *config;
-	int error = config_load(path, stderr, &config);
+	int error = config_judge(path, stderr, &config), certificates;
 
-	if (error < 0)
+	if (config == NULL)
 		return error;
 	log_set_level(config->log_level);
-	return snapshot_new(config, stderr, snapshot);
+	certificates = snapshot_new(config, stderr, snapshot);
+	if (error < 0 && certificates == 0)
+		snapshot_release(*snapshot);
+	return error < 0 ? error : certificates;
 }
 
 static unsigned int worker_count(const struct config *config)

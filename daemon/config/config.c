@@ -76,23 +76,42 @@ static int load(const char *text, struct config_report *report, struct config *c
 	return error;
 }
 
-int config_load_text(const char *text, const char *name, FILE *file, struct config **config)
+/* With -EINVAL, *config is what could be read. */
+static int judge_text(const char *text, const char *name, FILE *file, struct config **config)
 {
 	struct config *loaded = calloc(1, sizeof(*loaded));
 	struct config_report report;
 	int error;
 
+	*config = NULL;
 	config_report_init(&report, name, file);
 	error = loaded ? load(text, &report, loaded) : -ENOMEM;
 	if (error == -ENOMEM)
 		config_report_error(&report, 0, "out of memory");
 	config_report_flush(&report);
-	if (error < 0) {
+	if (error < 0 && error != -EINVAL)
 		config_free(loaded);
-		return error;
-	}
-	*config = loaded;
-	return 0;
+	else
+		*config = loaded;
+	return error;
+}
+
+/* Only a configuration without errors is given out. */
+static int without_errors(int error, struct config *judged, struct config **config)
+{
+	if (error < 0)
+		config_free(judged);
+	else
+		*config = judged;
+	return error;
+}
+
+int config_load_text(const char *text, const char *name, FILE *file, struct config **config)
+{
+	struct config *judged;
+	int error = judge_text(text, name, file, &judged);
+
+	return without_errors(error, judged, config);
 }
 
 /* Up to FILE_SIZE_MAX bytes and a NUL. A pipe will do: `mcseald --check /dev/stdin`. */
@@ -136,10 +155,8 @@ static int load_file(const char *path, char *text, FILE *report, struct config *
 	int line;
 
 	if (error < 0) {
-		fprintf(report,
-			"%s: error: cannot read the file (%s), expected a text of less than "
-			"1 MiB\n",
-			path, strerror(-error));
+		fprintf(report, "%s: error: cannot read the file (%s)%s\n", path, strerror(-error),
+			error == -EFBIG ? ", expected a text of less than 1 MiB" : "");
 		return error;
 	}
 	line = find_nul(text, size);
@@ -148,18 +165,27 @@ static int load_file(const char *path, char *text, FILE *report, struct config *
 			line);
 		return -EINVAL;
 	}
-	return config_load_text(text, path, report, config);
+	return judge_text(text, path, report, config);
 }
 
-int config_load(const char *path, FILE *report, struct config **config)
+int config_judge(const char *path, FILE *report, struct config **config)
 {
 	char *text = calloc(1, FILE_SIZE_MAX + 1);
 	int error = -ENOMEM;
 
+	*config = NULL;
 	if (text)
 		error = load_file(path, text, report, config);
 	else
 		fprintf(report, "%s: error: out of memory\n", path);
 	free(text);
 	return error;
+}
+
+int config_load(const char *path, FILE *report, struct config **config)
+{
+	struct config *judged;
+	int error = config_judge(path, report, &judged);
+
+	return without_errors(error, judged, config);
 }

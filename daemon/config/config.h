@@ -211,7 +211,13 @@ struct config {
  * by tls/tls_context.c.
  */
 int config_load(const char *path, FILE *report, struct config **config);
-/* The same from memory: `text` is NUL-terminated, `name` is used in messages. For tests. */
+/*
+ * The same, but with -EINVAL *config is what could be read all the same (or NULL), to be freed:
+ * nobody may run it, but what it names can be judged, too, so that every fault is told at once.
+ * What was faulty is missing in it, required options included.
+ */
+int config_judge(const char *path, FILE *report, struct config **config);
+/* config_load() from memory: `text` is NUL-terminated, `name` is used in messages. For tests. */
 int config_load_text(const char *text, const char *name, FILE *report, struct config **config);
 void config_free(struct config *config);
 /* Writes a file that parses back to the same struct, defaults included. */

@@ -9,6 +9,8 @@
 
 #define RECEIVE_BUFFERS 512 /* 2 MiB a worker, shared by its sessions for the moment of a recv */
 #define TRIM_FROM       64  /* sessions at once, after which unused memory is worth giving back */
+#define CLAIM_TIME      (2 * CLOCK_SEC)
+#define CLAIM_PAUSE     20000 /* microseconds */
 #define ACCEPT_PAUSE    (100 * CLOCK_MS)
 
 static void accepted(struct worker_listener *listener, const struct op_result *result)
@@ -136,13 +138,28 @@ static void *run(void *argument)
 	return NULL;
 }
 
-/* The first worker makes sure that no other process listens there already. */
+/*
+ * Makes sure that no other process listens there. The kernel ends the io_uring of a daemon that
+ * was killed a moment after the daemon itself, and its listeners with it: asked again for a while.
+ */
+static int claim(const struct address *address)
+{
+	clock_us until = clock_now() + CLAIM_TIME;
+	int fd, error = socket_listen(address, false, &fd);
+
+	while (error == -EADDRINUSE && clock_now() < until) {
+		usleep(CLAIM_PAUSE);
+		error = socket_listen(address, false, &fd);
+	}
+	if (error == 0)
+		close(fd);
+	return error;
+}
+
 static int open_listener(const struct worker *worker, const struct address *address, int *fd)
 {
-	int error = worker->number == 0 ? socket_listen(address, false, fd) : 0;
+	int error = worker->number == 0 ? claim(address) : 0;
 
-	if (worker->number == 0 && error == 0)
-		close(*fd);
 	return error < 0 ? error : socket_listen(address, true, fd);
 }
 

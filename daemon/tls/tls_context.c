@@ -99,13 +99,32 @@ static void load_certificate(struct loading *loading)
 	const struct config_credentials *files = loading->files;
 	SSL_CTX *context = loading->context->ssl_context;
 
+	if (files->certificate == NULL)
+		return;
 	if (SSL_CTX_use_certificate_chain_file(context, files->certificate) != 1) {
 		fault(loading, files->certificate, "no usable PEM certificate chain");
 		return;
 	}
 	check_dates(loading, SSL_CTX_get0_certificate(context));
 	check_usage(loading, SSL_CTX_get0_certificate(context));
-	load_key(loading);
+	if (files->key != NULL)
+		load_key(loading);
+}
+
+/*
+ * OpenSSL takes a certificate's extensions apart when they are first asked for: done here, while
+ * no thread shares the trust anchors yet.
+ */
+static void take_apart(X509_STORE *store)
+{
+	STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(store);
+
+	for (int i = 0; i < sk_X509_OBJECT_num(objects); i++) {
+		X509 *anchor = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+
+		if (anchor != NULL)
+			(void)X509_check_purpose(anchor, -1, 0);
+	}
 }
 
 static void load_trust(struct loading *loading)
@@ -114,10 +133,13 @@ static void load_trust(struct loading *loading)
 	SSL_CTX *context = loading->context->ssl_context;
 	STACK_OF(X509_NAME) * names;
 
+	if (files->ca == NULL)
+		return;
 	if (SSL_CTX_load_verify_file(context, files->ca) != 1) {
 		fault(loading, files->ca, "no usable PEM CA certificate");
 		return;
 	}
+	take_apart(SSL_CTX_get_cert_store(context));
 	if (loading->context->role != TLS_ROLE_GATEWAY)
 		return;
 	/* Tells clients with several certificates which one to send. */

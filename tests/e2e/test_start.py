@@ -185,6 +185,11 @@ def test_every_certificate_fault_at_once(tmp_path, pki):
     assert 'gateway "good"' not in result.stdout
     assert "a123" not in result.stdout
     assert mcseald(path).stdout == result.stdout
+    # Faults of the file itself do not hide what is wrong inside the certificates.
+    path.write_text(path.read_text() + 'log_level = loud\nedge "x" { listen = "127.0.0.1:9998" }\n')
+    both = mcseald("--check", path)
+    assert both.returncode == 1 and set(lines) <= set(both.stdout.splitlines())
+    assert "log_level: 'loud'" in both.stdout and 'edge "x" has no certificate' in both.stdout
 
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"

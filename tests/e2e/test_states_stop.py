@@ -110,3 +110,13 @@ def test_start_and_stop_under_fire(tmp_path):
             thread.join()
     lab.assert_clean(bench.gateway, bench.gateway.stop())
     bench.close()
+
+
+def test_started_again_right_after_a_kill(tmp_path):
+    """The kernel closes a killed daemon's io_uring listeners a moment later than its other files."""
+    with lab.Site(tmp_path) as site:
+        for number in range(8):
+            site.gateway.kill()
+            site.gateway = lab.Daemon(tmp_path, site.gateway_config.replace(
+                "GATEWAY_PORT", str(site.gateway_port)), name=f"gateway-{number}")
+        assert "D0: 0" in site.mcping("read", "D0").stdout

@@ -256,11 +256,12 @@ static void test_unreadable_file(void **state)
 	(void)state;
 	assert_int_equal(load_path("/no/such/file", &report, &config), -ENOENT);
 	assert_string_equal(report, "/no/such/file: error: cannot read the file (No such file or "
-				    "directory), expected a text of less than 1 MiB\n");
+				    "directory)\n");
 	free(report);
 	assert_int_equal(load_path(folder, &report, &config), -EISDIR);
 	free(report);
 	assert_int_equal(load_path("/dev/zero", &report, &config), -EFBIG);
+	assert_non_null(strstr(report, "expected a text of less than 1 MiB"));
 	free(report);
 	assert_null(config);
 }

@@ -395,6 +395,14 @@ static void another_thread_wakes_the_loop(void **state)
 	pthread_join(thread, NULL);
 }
 
+/* A wake-up that nobody has taken yet must not keep the ring from ending. */
+static void wake_before_the_end(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 20; i++)
+		ring_wake(listener.ring);
+}
+
 static void probe_agrees_with_the_kernel(void **state)
 {
 	const char *step = NULL;
@@ -461,6 +469,7 @@ int main(void)
 		CASE(poll_is_one_shot),
 		CASE(timers_wake_the_loop),
 		CASE(another_thread_wakes_the_loop),
+		CASE(wake_before_the_end),
 		cmocka_unit_test(probe_agrees_with_the_kernel),
 		cmocka_unit_test(heap_keeps_order),
 	};
