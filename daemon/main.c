@@ -68,7 +68,7 @@ static int load(const char *path, struct snapshot **snapshot)
 	int error = config_judge(path, stderr, &config), certificates;
 
 	if (config == NULL)
-		return error;
+		return error < 0 ? error : -EINVAL;
 	log_set_level(config->log_level);
 	certificates = snapshot_new(config, stderr, snapshot);
 	if (error < 0 && certificates == 0)
@@ -200,7 +200,7 @@ static int serve(struct snapshot *snapshot, const sigset_t *signals)
 
 static int run(const struct arguments *arguments)
 {
-	struct snapshot *snapshot;
+	struct snapshot *snapshot = NULL;
 	sigset_t signals;
 	int error;
 

@@ -46,8 +46,8 @@ struct tls_context {
 /*
  * Loads and judges the files of `credentials`. Every fault goes to `report` as a line
  * `FILE: error: what` (or warning: expires soon); a file that is not named (NULL) is passed over:
- * the configuration's own check says that it is missing. `where` ("gateway \"plant\"") begins each. 0 with
- * *context, -EINVAL when anything was wrong, -ENOMEM. Blocking file I/O.
+ * the configuration's own check says that it is missing. `where` ("gateway \"plant\"") begins each.
+ * 0 with *context, -EINVAL when anything was wrong, -ENOMEM. Blocking file I/O.
  */
 int tls_context_new(const struct config *config, const struct config_credentials *credentials,
 		    enum tls_role role, const char *where, FILE *report,
