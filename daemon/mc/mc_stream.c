@@ -58,9 +58,9 @@ static enum mc_split more(struct mc_frame *frame, size_t need, size_t frame_max)
 static enum mc_split whole_or_more(struct mc_frame *frame, size_t length, size_t size,
 				   size_t frame_max)
 {
+	frame->length = length;
 	if (size < length)
 		return more(frame, length, frame_max);
-	frame->length = length;
 	return length <= frame_max ? MC_SPLIT_FRAME : MC_SPLIT_BAD;
 }
 

@@ -45,7 +45,8 @@ enum mc_split {
 struct mc_frame {
 	enum mc_family family; /* MC_FAMILY_NONE while too few bytes tell */
 	enum mc_code code;     /* valid when family is known */
-	size_t length;         /* whole frame in bytes; valid with MC_SPLIT_FRAME */
+	/* Whole frame in bytes; with MC_SPLIT_MORE, too, as soon as it is known (0: not yet). */
+	size_t length;
 	/*
 	 * With MC_SPLIT_MORE: bytes from the frame's start until more can be said. More than were
 	 * given, never more than the whole frame will have: fit for SO_RCVLOWAT.
@@ -78,7 +79,7 @@ enum mc_split mc_stream_split(const struct mc_stream *stream, enum mc_direction 
 
 /*
  * The frame that mc_stream_split() just described was forwarded (or answered). `bytes` still
- * holds the whole frame.
+ * holds the whole frame; of an answer, the bytes that told its length are enough.
  */
 void mc_stream_passed(struct mc_stream *stream, enum mc_direction direction, const uint8_t *bytes,
 		      const struct mc_frame *frame);
