@@ -3,8 +3,8 @@
  * One asynchronous operation, embedded in whoever waits for it.
  *
  * An operation is armed by a ring_*() call and ends with exactly one completion whose `more` is
- * false; accept and recv deliver any number of completions with `more` before that. Until the
- * end the ring refers to the struct and to the descriptor: the owner may free itself and close
+ * false; accept, recv and watch deliver any number of completions with `more` before that. Until
+ * the end the ring refers to the struct and to the descriptor: the owner may free itself and close
  * the descriptor only when its `in_flight` is zero. Closing is therefore: cancel everything,
  * wait for zero, free.
  */
@@ -25,6 +25,8 @@ enum op_kind {
 	OP_RECV,
 	OP_SEND,
 	OP_POLL,
+	OP_WATCH,
+	OP_SPLICE,
 };
 
 struct op;
@@ -46,11 +48,15 @@ struct op_owner {
 struct op {
 	struct op_owner *owner;
 	uint8_t tag; /* the owner's: which leg, which listener */
+	/* recv: the owner's, too: readiness may come with nothing to read (ring_recv()). */
+	bool unsure;
 
 	uint8_t kind; /* enum op_kind; OP_IDLE when not armed */
 	bool cancelled;
 	bool queued; /* on one of the ring's lists below */
+	bool linked; /* splice: the next one only runs when this one moved everything */
 	int fd;
+	int to;  /* splice: where to */
 	int res; /* of a completion that waits on the ready list */
 	short events;
 	const uint8_t *bytes; /* send: what is left */

@@ -78,6 +78,30 @@ void ring_poll(struct ring *ring, struct op *op, int fd, short events)
 	arm(ring, op, OP_POLL, fd);
 }
 
+void ring_watch(struct ring *ring, struct op *op, int fd)
+{
+	op->events = POLLIN | POLLRDHUP;
+	arm(ring, op, OP_WATCH, fd);
+}
+
+void ring_splice_out(struct ring *ring, struct op *out, int pipe, int to, size_t size)
+{
+	out->to = to;
+	out->left = size;
+	out->linked = false;
+	arm(ring, out, OP_SPLICE, pipe);
+}
+
+void ring_splice(struct ring *ring, struct op *into, struct op *out, int from, const int pipe[2],
+		 int to, size_t size)
+{
+	into->to = pipe[1];
+	into->left = size;
+	into->linked = true;
+	arm(ring, into, OP_SPLICE, from);
+	ring_splice_out(ring, out, pipe[0], to, size);
+}
+
 void ring_cancel(struct ring *ring, struct op *op)
 {
 	if (!op_armed(op) || op->cancelled)

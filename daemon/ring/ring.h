@@ -63,6 +63,9 @@ void ring_connect(struct ring *ring, struct op *op, int fd, const struct address
  * res > 0: that many bytes in result->buffer, again and again; res = 0: end of the stream (ends);
  * res < 0: error (ends). Running out of buffers is waited out inside. After ring_cancel() a few
  * more deliveries may come before the end.
+ *
+ * op->unsure: the socket may say that it is readable when nothing can be read yet, as one of
+ * kernel TLS does on Linux 6.1 for a part of a record. It is then asked once for all that comes.
  */
 void ring_recv(struct ring *ring, struct op *op, int fd);
 /*
@@ -72,6 +75,21 @@ void ring_recv(struct ring *ring, struct op *op, int fd);
 void ring_send(struct ring *ring, struct op *op, int fd, const void *bytes, size_t size);
 /* res = the poll(2) events that came, or -errno. One shot. */
 void ring_poll(struct ring *ring, struct op *op, int fd, short events);
+/*
+ * res = POLLIN, with POLLRDHUP once the peer has finished, again and again, each time when
+ * something new has come (edge-triggered): after one the owner reads until EAGAIN, or comes back
+ * by itself. Ends on error.
+ */
+void ring_watch(struct ring *ring, struct op *op, int fd);
+/*
+ * Moves `size` bytes from `from` into the pipe and on to `to`, none of which blocks, by two
+ * IORING_OP_SPLICE; `into` completes with the bytes now in the pipe or -errno, `out` with those
+ * that left it, or -ECANCELED where `into` did not move all of `size`. io_uring only.
+ */
+void ring_splice(struct ring *ring, struct op *into, struct op *out, int from, const int pipe[2],
+		 int to, size_t size);
+/* The second half alone: what is in the pipe already. */
+void ring_splice_out(struct ring *ring, struct op *out, int pipe, int to, size_t size);
 /*
  * Asks an armed operation to end soon (res = -ECANCELED, unless it had already ended otherwise).
  * A no-op for one that is not armed or is already being cancelled.

@@ -10,6 +10,10 @@
  * connection, so a quiet relay makes no epoll_ctl(2) calls per message. Sends and connects are
  * tried at once and only wait when the socket is full.
  *
+ * Level-triggered, but for a watch and for a recv whose socket may be readable with nothing to
+ * read (op->unsure): such a socket would keep a level-triggered loop turning. Those are read until
+ * EAGAIN, and so is a send on the same descriptor.
+ *
  * Nothing completes inside a start call: what ends at once goes to the ready list.
  */
 #include "base/error.h"
@@ -91,9 +95,15 @@ static struct watched *watched_of(struct epoll_engine *engine, int fd)
 	return &grown[fd];
 }
 
+static bool once_for_all(const struct op *op)
+{
+	return op->kind == OP_WATCH || (op->kind == OP_RECV && op->unsure);
+}
+
 static int ask(struct epoll_engine *engine, int fd, struct watched *watched)
 {
-	uint32_t wanted = (watched->in ? EPOLLIN : 0U) | (watched->out ? EPOLLOUT : 0U);
+	uint32_t wanted = (watched->in ? EPOLLIN : 0U) | (watched->out ? EPOLLOUT : 0U) |
+			  (watched->in && once_for_all(watched->in) ? EPOLLET | EPOLLRDHUP : 0U);
 	struct epoll_event event = {.events = wanted, .data.fd = fd};
 	int command = EPOLL_CTL_MOD;
 
@@ -111,7 +121,7 @@ static int ask(struct epoll_engine *engine, int fd, struct watched *watched)
 
 static bool waits_to_read(const struct op *op)
 {
-	return op->kind == OP_ACCEPT || op->kind == OP_RECV ||
+	return op->kind == OP_ACCEPT || op->kind == OP_RECV || op->kind == OP_WATCH ||
 	       (op->kind == OP_POLL && (op->events & POLLIN));
 }
 
@@ -187,6 +197,8 @@ static void epoll_start(struct ring *ring, struct op *op)
 		start_send(ring, op);
 	else if (op->kind == OP_CONNECT)
 		start_connect(ring, op);
+	else if (op->kind == OP_SPLICE)
+		ring_finish(ring, op, -EOPNOTSUPP); /* nobody chooses it with this engine */
 	else
 		wait_for(ring, op);
 }
@@ -204,7 +216,8 @@ static void epoll_buffer_free(struct ring *ring, struct ring_buffer *buffer)
 	engine->free_ids[engine->free_count++] = buffer->id;
 }
 
-static void ready_recv(struct ring *ring, struct op *op)
+/* True: there may be more to read. */
+static bool recv_once(struct ring *ring, struct op *op)
 {
 	struct epoll_engine *engine = ring->engine;
 	struct ring_buffer *buffer;
@@ -213,7 +226,7 @@ static void ready_recv(struct ring *ring, struct op *op)
 	if (engine->free_count == 0) {
 		stop_waiting(ring, op);
 		ring_starve(ring, op);
-		return;
+		return false;
 	}
 	buffer = &ring->buffers[engine->free_ids[engine->free_count - 1]];
 	got = recv(op->fd, buffer->bytes, RING_BUFFER_SIZE, MSG_DONTWAIT);
@@ -221,12 +234,25 @@ static void ready_recv(struct ring *ring, struct op *op)
 		engine->free_count--;
 		buffer->size = (uint32_t)got;
 		ring_deliver(op, (int)got, true, buffer);
-	} else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
+		return true;
+	}
+	if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
 		int res = got == 0 ? 0 : -errno;
 
 		stop_waiting(ring, op);
 		ring_deliver(op, res, false, NULL);
+		return false;
 	}
+	return got < 0 && errno == EINTR;
+}
+
+static void ready_recv(struct ring *ring, struct op *op)
+{
+	bool until_empty = op->unsure;
+
+	/* The owner outlives a delivery: it is freed at the last one, and op is not armed then. */
+	while (recv_once(ring, op) && until_empty && op->kind == OP_RECV && !op->cancelled)
+		;
 }
 
 static void ready_accept(struct ring *ring, struct op *op)
@@ -286,6 +312,11 @@ static void ready(struct ring *ring, struct op *op, uint32_t events)
 		break;
 	case OP_SEND:
 		ready_send(ring, op);
+		break;
+	case OP_WATCH:
+		ring_deliver(op, (int)events, true, NULL);
+		break;
+	case OP_SPLICE:
 		break;
 	case OP_POLL:
 		stop_waiting(ring, op);

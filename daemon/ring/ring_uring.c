@@ -11,9 +11,12 @@
  * user_data of an operation is the address of its struct op; 0 marks the cancel requests
  * themselves, whose own results say nothing that the cancelled operation does not say.
  *
- * accept and recv are multishot. A completion without IORING_CQE_F_MORE has ended in the kernel
- * whatever its result was; where that was not the end for the owner (completion queue full,
+ * accept, recv and watch are multishot. A completion without IORING_CQE_F_MORE has ended in the
+ * kernel whatever its result was; where that was not the end for the owner (completion queue full,
  * buffers used up) the operation is started again here and the owner never notices.
+ *
+ * IORING_OP_SPLICE always runs on a thread of the kernel's pool (io-wq), which is kept small: both
+ * ends and the pipe are non-blocking, so that none of them ever sleeps in there.
  *
  * Debian 12's liburing 2.3 has no io_uring_setup_buf_ring(): the buffer ring is registered by
  * hand.
@@ -31,6 +34,7 @@
 #define COMPLETIONS         16384
 #define BUFFER_GROUP        0
 #define COMPLETIONS_AT_ONCE 256
+#define POOL_THREADS        4
 
 struct uring {
 	struct io_uring ring;
@@ -100,6 +104,7 @@ static void uring_deinit(struct ring *ring)
 static int uring_init(struct ring *ring)
 {
 	struct uring *uring = calloc(1, sizeof(*uring));
+	unsigned int pool_threads[] = {POOL_THREADS, POOL_THREADS}; /* bounded, unbounded work */
 	int error;
 
 	if (uring == NULL)
@@ -117,6 +122,7 @@ static int uring_init(struct ring *ring)
 	}
 	/* Saves a descriptor look-up per enter; a refusal costs nothing but that. */
 	(void)io_uring_register_ring_fd(&uring->ring);
+	(void)io_uring_register_iowq_max_workers(&uring->ring, pool_threads);
 	return 0;
 }
 
@@ -131,6 +137,14 @@ static struct io_uring_sqe *next_submission(struct uring *uring)
 	return sqe;
 }
 
+/* A link holds within one submission only. */
+static struct io_uring_sqe *next_of_two(struct uring *uring)
+{
+	while (io_uring_sq_space_left(&uring->ring) < 2)
+		io_uring_submit(&uring->ring);
+	return next_submission(uring);
+}
+
 static void prepare_recv(struct io_uring_sqe *sqe, const struct op *op)
 {
 	io_uring_prep_recv_multishot(sqe, op->fd, NULL, 0, 0);
@@ -141,7 +155,8 @@ static void prepare_recv(struct io_uring_sqe *sqe, const struct op *op)
 static void uring_start(struct ring *ring, struct op *op)
 {
 	struct uring *uring = ring->engine;
-	struct io_uring_sqe *sqe = next_submission(uring);
+	bool linked = op->kind == OP_SPLICE && op->linked;
+	struct io_uring_sqe *sqe = linked ? next_of_two(uring) : next_submission(uring);
 
 	switch ((enum op_kind)op->kind) {
 	case OP_ACCEPT:
@@ -160,6 +175,14 @@ static void uring_start(struct ring *ring, struct op *op)
 		break;
 	case OP_POLL:
 		io_uring_prep_poll_add(sqe, op->fd, (unsigned int)op->events);
+		break;
+	case OP_WATCH:
+		io_uring_prep_poll_multishot(sqe, op->fd, (unsigned int)op->events);
+		break;
+	case OP_SPLICE:
+		io_uring_prep_splice(sqe, op->fd, -1, op->to, -1, (unsigned int)op->left,
+				     SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+		sqe->flags |= linked ? IOSQE_IO_LINK : 0;
 		break;
 	case OP_IDLE:
 		io_uring_prep_nop(sqe);
@@ -241,7 +264,8 @@ static void completed(struct ring *ring, const struct io_uring_cqe *cqe)
 		ended_recv(ring, op, cqe->res, buffer);
 	else if (op->kind == OP_SEND)
 		ended_send(ring, op, cqe->res);
-	else if (op->kind == OP_ACCEPT && cqe->res >= 0 && !op->cancelled) {
+	else if ((op->kind == OP_ACCEPT || op->kind == OP_WATCH) && cqe->res >= 0 &&
+		 !op->cancelled) {
 		uring_start(ring, op);
 		ring_deliver(op, cqe->res, true, NULL);
 	} else

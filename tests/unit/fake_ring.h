@@ -112,6 +112,25 @@ void ring_poll(struct ring *ring, struct op *op, int fd, short events)
 	fake_arm(ring, op, OP_POLL, fd);
 }
 
+void ring_watch(struct ring *ring, struct op *op, int fd)
+{
+	fake_arm(ring, op, OP_WATCH, fd);
+}
+
+void ring_splice_out(struct ring *ring, struct op *out, int pipe, int to, size_t size)
+{
+	(void)to;
+	(void)size;
+	fake_arm(ring, out, OP_SPLICE, pipe);
+}
+
+void ring_splice(struct ring *ring, struct op *into, struct op *out, int from, const int pipe[2],
+		 int to, size_t size)
+{
+	fake_arm(ring, into, OP_SPLICE, from);
+	ring_splice_out(ring, out, pipe[0], to, size);
+}
+
 void ring_cancel(struct ring *ring, struct op *op)
 {
 	(void)ring;
