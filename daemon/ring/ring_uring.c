@@ -41,6 +41,7 @@ struct uring {
 	struct io_uring_buf_ring *buffers;
 	size_t buffers_size; /* bytes mapped */
 	int mask;
+	unsigned int held; /* buffers that the kernel does not have */
 };
 
 /* Setup flags from the wanted to the merely workable. */
@@ -204,6 +205,7 @@ static void uring_buffer_free(struct ring *ring, struct ring_buffer *buffer)
 {
 	struct uring *uring = ring->engine;
 
+	uring->held--;
 	io_uring_buf_ring_add(uring->buffers, buffer->bytes, RING_BUFFER_SIZE, buffer->id,
 			      uring->mask, 0);
 	io_uring_buf_ring_advance(uring->buffers, 1);
@@ -212,14 +214,18 @@ static void uring_buffer_free(struct ring *ring, struct ring_buffer *buffer)
 /* A multishot operation that ended in the kernel without an end for its owner goes on. */
 static void ended_recv(struct ring *ring, struct op *op, int res, struct ring_buffer *buffer)
 {
+	const struct uring *uring = ring->engine;
+
 	if (op->cancelled && res > 0) {
 		/* The bytes come first, then the end that was asked for. */
 		ring_finish(ring, op, -ECANCELED);
 		ring_deliver(op, res, true, buffer);
 	} else if (op->cancelled) {
 		ring_deliver(op, res == -ENOBUFS ? -ECANCELED : res, false, NULL);
-	} else if (res == -ENOBUFS) {
+	} else if (res == -ENOBUFS && uring->held == ring->buffer_count) {
 		ring_starve(ring, op);
+	} else if (res == -ENOBUFS) {
+		uring_start(ring, op); /* they came back while this was under way */
 	} else if (res > 0) {
 		uring_start(ring, op);
 		ring_deliver(op, res, true, buffer);
@@ -251,6 +257,7 @@ static void completed(struct ring *ring, const struct io_uring_cqe *cqe)
 		return;
 	if (cqe->flags & IORING_CQE_F_BUFFER) {
 		buffer = &ring->buffers[cqe->flags >> IORING_CQE_BUFFER_SHIFT];
+		((struct uring *)ring->engine)->held++;
 		if (cqe->res > 0) {
 			buffer->size = (uint32_t)cqe->res;
 		} else {

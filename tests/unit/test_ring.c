@@ -330,6 +330,11 @@ static void connect_is_refused(void **state)
 	close(dialled);
 }
 
+static void ignored(struct timer *timer)
+{
+	(void)timer;
+}
+
 static void poll_is_one_shot(void **state)
 {
 	struct op in = new_op(), out = new_op();
@@ -347,6 +352,134 @@ static void poll_is_one_shot(void **state)
 	assert_int_equal(listener.count, 2);
 	assert_true(listener.events[1].res & POLLIN);
 	close_pair(pair);
+}
+
+/* Turns the loop for 20 ms; how many completions came. */
+static size_t events_in_a_while(void)
+{
+	struct timer guard = {.expired = ignored};
+	clock_us until = clock_now() + 20 * CLOCK_MS;
+	size_t before = listener.count;
+
+	while (clock_now() < until) {
+		assert_int_equal(timer_set(ring_timers(listener.ring), &guard, until), 0);
+		assert_int_equal(ring_run_once(listener.ring), 0);
+		timer_stop(ring_timers(listener.ring), &guard);
+	}
+	return listener.count - before;
+}
+
+/* Edge-triggered: what was told once is not told again while it lies unread. */
+static void watch_tells_what_is_new(void **state)
+{
+	struct op op = new_op();
+	int pair[2];
+
+	(void)state;
+	new_pair(pair);
+	ring_watch(listener.ring, &op, pair[0]);
+	assert_int_equal(events_in_a_while(), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(write(pair[1], "x", 1), 1);
+		assert_in_range(events_in_a_while(), 1, 2);
+		assert_int_equal(events_in_a_while(), 0);
+	}
+	assert_true(listener.events[0].more && (listener.events[0].res & POLLIN));
+	assert_false(listener.events[0].res & POLLRDHUP);
+	shutdown(pair[1], SHUT_WR);
+	assert_true(events_in_a_while() >= 1);
+	assert_true(listener.events[listener.count - 1].res & POLLRDHUP);
+	ring_cancel(listener.ring, &op);
+	run_until_quiet();
+	assert_int_equal(listener.events[listener.count - 1].res, -ECANCELED);
+	assert_false(listener.events[listener.count - 1].more);
+	close_pair(pair);
+}
+
+/* All of it, though readiness is told once and there are fewer buffers than it takes. */
+static void unsure_recv_reads_until_empty(void **state)
+{
+	static const uint8_t bytes[10 * RING_BUFFER_SIZE + 7];
+	struct op op = new_op();
+	int pair[2];
+
+	(void)state;
+	new_pair(pair);
+	assert_int_equal(write(pair[1], bytes, sizeof(bytes)), sizeof(bytes));
+	op.unsure = true;
+	listener.hold = true;
+	ring_recv(listener.ring, &op, pair[0]);
+	events_in_a_while();
+	assert_int_equal(listener.size, 4 * RING_BUFFER_SIZE);
+	listener.hold = false;
+	while (listener.held_count > 0)
+		ring_buffer_release(listener.ring, listener.held[--listener.held_count]);
+	events_in_a_while();
+	assert_int_equal(listener.size, sizeof(bytes));
+	assert_int_equal(write(pair[1], "x", 1), 1);
+	events_in_a_while();
+	assert_int_equal(listener.size, sizeof(bytes) + 1);
+	ring_cancel(listener.ring, &op);
+	run_until_quiet();
+	close_pair(pair);
+}
+
+struct spliced {
+	struct op into, out;
+	int from[2], to[2], pipe[2];
+};
+
+static void new_spliced(struct spliced *spliced)
+{
+	spliced->into = spliced->out = new_op();
+	new_pair(spliced->from);
+	new_pair(spliced->to);
+	assert_int_equal(pipe2(spliced->pipe, O_CLOEXEC | O_NONBLOCK), 0);
+}
+
+static void close_spliced(const struct spliced *spliced)
+{
+	close_pair(spliced->from);
+	close_pair(spliced->to);
+	close_pair(spliced->pipe);
+}
+
+static int result_of(const struct op *op)
+{
+	for (size_t i = 0; i < listener.count; i++)
+		if (listener.events[i].op == op)
+			return listener.events[i].res;
+	fail_msg("it did not complete");
+	return 0;
+}
+
+static void splice_moves_exactly_or_nothing(void **state)
+{
+	struct spliced whole, part;
+	char bytes[16] = "";
+
+	(void)state;
+	new_spliced(&whole);
+	new_spliced(&part);
+	assert_int_equal(write(whole.from[1], "0123456789", 10), 10);
+	assert_int_equal(write(part.from[1], "0123", 4), 4);
+	ring_splice(listener.ring, &whole.into, &whole.out, whole.from[0], whole.pipe, whole.to[0],
+		    8);
+	ring_splice(listener.ring, &part.into, &part.out, part.from[0], part.pipe, part.to[0], 8);
+	run_until_quiet();
+	assert_int_equal(result_of(&whole.into), 8);
+	assert_int_equal(result_of(&whole.out), 8);
+	assert_int_equal(read(whole.to[1], bytes, sizeof(bytes)), 8);
+	assert_string_equal(bytes, "01234567");
+	/* Less came: it stays in the pipe. */
+	assert_int_equal(result_of(&part.into), 4);
+	assert_int_equal(result_of(&part.out), -ECANCELED);
+	assert_int_equal(read(part.to[1], bytes, sizeof(bytes)), -1);
+	ring_splice_out(listener.ring, &part.out, part.pipe[0], part.to[0], 4);
+	run_until_quiet();
+	assert_int_equal(read(part.to[1], bytes, sizeof(bytes)), 4);
+	close_spliced(&whole);
+	close_spliced(&part);
 }
 
 static struct timer timers[3];
@@ -467,6 +600,10 @@ int main(void)
 		CASE(accept_goes_on),
 		CASE(connect_is_refused),
 		CASE(poll_is_one_shot),
+		CASE(watch_tells_what_is_new),
+		CASE(unsure_recv_reads_until_empty),
+		{"splice_moves_exactly_or_nothing (io_uring)", splice_moves_exactly_or_nothing,
+		 set_up, tear_down, &uring},
 		CASE(timers_wake_the_loop),
 		CASE(another_thread_wakes_the_loop),
 		CASE(wake_before_the_end),
