@@ -12,6 +12,7 @@ DOCDIR       ?= $(PREFIX)/share/doc/mcseal
 UNITDIR      ?= $(PREFIX)/lib/systemd/system
 DESTDIR      ?=
 FLAVOUR      ?= release
+KERNEL       ?= newest
 V            ?= 0
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || cat VERSION 2>/dev/null || echo unknown)
@@ -32,6 +33,10 @@ C_FILES      := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 
 # Library calls replaced in one unit test: its seam (see the test's first comment).
 WRAP_test_origdst := getsockopt
+WRAP_test_relay_splice := session_close
+WRAP_test_capabilities := setsockopt pipe2 fcntl splice send
+WRAP_test_ktls := setsockopt getsockopt recvmsg sendmsg
+WRAP_test_ktls_control := setsockopt getsockopt recvmsg sendmsg
 WRAP_test_config_memory := malloc calloc reallocarray strdup vasprintf
 # Parts of the tools that tests look at from inside.
 MCPLC_CORE := $(patsubst %,tools/mcplc_%.c,memory cpu access 1e request)
@@ -41,7 +46,7 @@ EXTRA_fuzz_mc_request := $(MCPLC_CORE)
 # --- how -----------------------------------------------------------------------------------------
 
 LIBRARIES    := libssl libcrypto liburing libconfuse
-NEEDS_BUILD  := $(filter-out clean help test demo check-style,$(or $(MAKECMDGOALS),all))
+NEEDS_BUILD  := $(filter-out clean help test check-vm demo demo-vm check-style,$(or $(MAKECMDGOALS),all))
 ifneq ($(NEEDS_BUILD),)
   MISSING := $(shell tools/need --missing build)
   ifneq ($(MISSING),)
@@ -83,7 +88,7 @@ endif
 
 # --- targets -------------------------------------------------------------------------------------
 
-.PHONY: all demo test check check-style lint fuzz format install uninstall clean help programs unit-tests fuzz-targets
+.PHONY: all demo demo-vm test check-vm check check-style lint fuzz format install uninstall clean help programs unit-tests fuzz-targets
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -98,9 +103,18 @@ demo: ## the whole path in four network namespaces, with and without mcseal (roo
 	@+$(MAKE) --no-print-directory all
 	@tools/demo
 
-test: ## everything: units, end to end, attackers, sanitizers, fuzzers, lint (root)
-	@tools/need --install build test
+demo-vm: ## the demo in a stock Debian kernel with kernel TLS (KERNEL=6.1|6.12|newest; root)
+	@tools/need --install build demo vm
+	@+$(MAKE) --no-print-directory all
+	@tests/vm/run --kernel $(KERNEL) --memory 2048 -- tools/demo
+
+test: ## everything: units, end to end, attackers, sanitizers, fuzzers, lint, three kernels (root)
+	@tools/need --install build test vm
 	@+tests/run
+
+check-vm: ## only the tests in three stock Debian kernels under QEMU (root)
+	@tools/need --install build test vm
+	@+tests/run --only vm-lab vm-6.1 vm-6.12 vm-newest
 
 check: unit-tests ## unit tests of this flavour only (no root)
 	@tests/run --unit-only $(FLAVOUR)
