@@ -7,13 +7,16 @@
  * takes over. What it finds out about the peer's certificate is written down by the verify
  * callback (tls_context.c) into `seen`: after a failed verification OpenSSL no longer has it.
  *
- * In TLS 1.3 the client's side is done before the server has judged the client's certificate. A
- * gateway's refusal therefore reaches an edge in the first record after its handshake.
+ * In TLS 1.3 the client's side is done before the server has judged the client's certificate: a
+ * refusal comes in the first record after its handshake. A gateway of ours sends a ticket there
+ * when it has accepted, so an edge that made a full handshake is done when it has the ticket, and
+ * a refusal is a failed handshake like any other. No other server is waited for.
  */
 #include "tls/handshake.h"
 
 #include "base/error.h"
 #include "tls/identity.h"
+#include "tls/ticket.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -25,7 +28,9 @@ struct handshake {
 	SSL *ssl;
 	const struct tls_context *context;
 	struct tls_peer seen;
-	bool expects_mcseal;
+	struct handshake_server server; /* edge only */
+	bool offered;                   /* a kept session to the gateway ... */
+	bool done;                      /* ... and it came to a good end */
 };
 
 static bool expect_name(SSL *ssl, const struct handshake_server *server)
@@ -56,6 +61,17 @@ static bool expect_server(SSL *ssl, const struct handshake_server *server)
 	return expect_name(ssl, server);
 }
 
+static bool prepare_edge(struct handshake *handshake, const struct handshake_server *server)
+{
+	handshake->server = *server;
+	if (!expect_server(handshake->ssl, server))
+		return false;
+	if (server->mcseal)
+		handshake->offered = ticket_offer(handshake->context, &server->address,
+						  server->name, handshake->ssl, &handshake->seen);
+	return true;
+}
+
 int handshake_new(const struct tls_context *context, int fd, const struct handshake_server *server,
 		  struct handshake **out)
 {
@@ -69,10 +85,8 @@ int handshake_new(const struct tls_context *context, int fd, const struct handsh
 	ok = handshake->ssl != NULL && SSL_set_fd(handshake->ssl, fd) == 1;
 	if (ok)
 		ok = SSL_set_app_data(handshake->ssl, &handshake->seen) == 1;
-	if (ok && context->role == TLS_ROLE_EDGE) {
-		handshake->expects_mcseal = server->mcseal;
-		ok = expect_server(handshake->ssl, server);
-	}
+	if (ok && context->role == TLS_ROLE_EDGE)
+		ok = prepare_edge(handshake, server);
 	if (!ok) {
 		ERR_clear_error();
 		handshake_free(handshake);
@@ -90,8 +104,18 @@ void handshake_free(struct handshake *handshake)
 {
 	if (handshake == NULL)
 		return;
+	/* Perhaps the session was to blame: the next handshake is a full one. */
+	if (handshake->offered && !handshake->done)
+		ticket_drop(handshake->context, &handshake->server.address, handshake->server.name);
 	SSL_free(handshake->ssl);
+	SSL_SESSION_free(handshake->seen.ticket);
+	OPENSSL_cleanse(handshake, sizeof(*handshake)); /* secrets are noted in `seen` */
 	free(handshake);
+}
+
+SSL *handshake_ssl(const struct handshake *handshake)
+{
+	return handshake->ssl;
 }
 
 SSL *handshake_steal(struct handshake *handshake)
@@ -111,6 +135,11 @@ const char *handshake_version(const struct handshake *handshake)
 const char *handshake_cipher(const struct handshake *handshake)
 {
 	return SSL_get_cipher_name(handshake->ssl);
+}
+
+bool handshake_resumed(const struct handshake *handshake)
+{
+	return SSL_session_reused(handshake->ssl) == 1;
 }
 
 static void describe_certificate(const struct handshake *handshake, struct handshake_peer *peer)
@@ -177,24 +206,24 @@ static int refuse(struct handshake *handshake, struct handshake_peer *peer, cons
 	return -EPROTO;
 }
 
-int handshake_step(struct handshake *handshake, struct handshake_peer *peer)
+/* What a call of OpenSSL's that is not through wants, or why it failed. */
+static int unfinished(const struct handshake *handshake, int result, struct handshake_peer *peer)
 {
-	int result, error, system_error;
+	int system_error = errno;
+	int error = SSL_get_error(handshake->ssl, result);
 
-	ERR_clear_error();
-	errno = 0;
-	result = SSL_do_handshake(handshake->ssl);
-	system_error = errno;
-	error = SSL_get_error(handshake->ssl, result);
 	if (error == SSL_ERROR_WANT_READ)
 		return HANDSHAKE_WANT_READ;
 	if (error == SSL_ERROR_WANT_WRITE)
 		return HANDSHAKE_WANT_WRITE;
 	describe_certificate(handshake, peer);
-	if (result != 1)
-		return failed(handshake, error, system_error, peer);
-	describe(handshake, peer);
-	if (handshake->expects_mcseal && !peer->mcseal)
+	return failed(handshake, error, system_error, peer);
+}
+
+/* Shaken hands; but on what? */
+static int judge(struct handshake *handshake, struct handshake_peer *peer)
+{
+	if (handshake->server.mcseal && !peer->mcseal)
 		return refuse(handshake, peer,
 			      "server does not speak " TLS_ALPN_MCSEAL
 			      " (proxy_header = no is for foreign TLS servers)");
@@ -202,4 +231,49 @@ int handshake_step(struct handshake *handshake, struct handshake_peer *peer)
 	    SSL_get_extms_support(handshake->ssl) != 1)
 		return refuse(handshake, peer, TLS_NO_EXTENDED_MASTER_SECRET);
 	return 0;
+}
+
+static bool awaits_ticket(const struct handshake *handshake)
+{
+	return handshake->server.mcseal && handshake->seen.ticket == NULL &&
+	       SSL_version(handshake->ssl) == TLS1_3_VERSION && !handshake_resumed(handshake);
+}
+
+/*
+ * Reads the one record that the ticket is in, and no byte beyond it. Data would have to wait for
+ * the PROXY header; if it is there all the same it stays with OpenSSL.
+ */
+static int read_ticket(struct handshake *handshake, struct handshake_peer *peer)
+{
+	unsigned char byte;
+	int got;
+
+	errno = 0;
+	SSL_clear_mode(handshake->ssl, SSL_MODE_AUTO_RETRY);
+	got = SSL_peek(handshake->ssl, &byte, sizeof(byte));
+	SSL_set_mode(handshake->ssl, SSL_MODE_AUTO_RETRY);
+	if (got <= 0 && handshake->seen.ticket == NULL)
+		return unfinished(handshake, got, peer);
+	if (handshake->seen.ticket != NULL)
+		ticket_keep(handshake->context, &handshake->server.address, handshake->server.name,
+			    handshake->ssl, handshake->seen.ticket);
+	return 0;
+}
+
+int handshake_step(struct handshake *handshake, struct handshake_peer *peer)
+{
+	int result;
+
+	ERR_clear_error();
+	errno = 0;
+	result = SSL_do_handshake(handshake->ssl);
+	if (result != 1)
+		return unfinished(handshake, result, peer);
+	describe_certificate(handshake, peer);
+	describe(handshake, peer);
+	result = judge(handshake, peer);
+	if (result == 0 && awaits_ticket(handshake))
+		result = read_ticket(handshake, peer);
+	handshake->done = result == 0;
+	return result;
 }

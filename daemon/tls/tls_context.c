@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "tls/identity.h"
+#include "tls/ticket.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -163,32 +164,64 @@ static void load_crl(struct loading *loading)
 	X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 }
 
-/*
- * Runs inside the handshake, so that a peer without identity is told by an alert. The chain is
- * verified first; OpenSSL has no way to send access_denied from here, so the alert is
- * certificate_unknown ("some other issue rendered it unacceptable", RFC 8446 6.2).
- */
-static int verify_peer(X509_STORE_CTX *store, void *argument)
+/* Chain first, then identity. What it finds out about the peer goes to *peer, good or bad. */
+static bool judge(const struct tls_context *context, X509_STORE_CTX *store, struct tls_peer *peer)
 {
-	const struct tls_context *context = argument;
-	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
 	X509 *certificate = X509_STORE_CTX_get0_cert(store);
-	struct tls_peer *peer = SSL_get_app_data(ssl);
 
 	/* Before the verdict: the SSL object forgets the certificate that it refuses. */
 	identity_subject(certificate, peer->subject, sizeof(peer->subject));
 	identity_serial(certificate, peer->serial, sizeof(peer->serial));
 	if (X509_verify_cert(store) != 1)
-		return 0;
+		return false;
 	if (context->role == TLS_ROLE_EDGE)
-		return 1;
+		return true;
 	peer->identity = identity_find(context->config, certificate);
 	if (peer->identity == NULL) {
 		peer->refusal = "certificate is valid but matches no identity";
 		X509_STORE_CTX_set_error(store, X509_V_ERR_PERMITTED_VIOLATION);
-		return 0;
 	}
-	return 1;
+	return peer->identity != NULL;
+}
+
+/*
+ * Runs inside the handshake, so that a peer without identity is told by an alert. OpenSSL has no
+ * way to send access_denied from here, so the alert is certificate_unknown ("some other issue
+ * rendered it unacceptable", RFC 8446 6.2).
+ */
+static int verify_peer(X509_STORE_CTX *store, void *argument)
+{
+	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+
+	return judge(argument, store, SSL_get_app_data(ssl)) ? 1 : 0;
+}
+
+/* Set up as OpenSSL does for a certificate that has just come in. */
+static bool prepare(X509_STORE_CTX *store, SSL *ssl, X509 *certificate, STACK_OF(X509) * chain)
+{
+	X509_VERIFY_PARAM *param;
+
+	if (X509_STORE_CTX_init(store, SSL_CTX_get_cert_store(SSL_get_SSL_CTX(ssl)), certificate,
+				chain) != 1 ||
+	    X509_STORE_CTX_set_default(store, SSL_is_server(ssl) ? "ssl_client" : "ssl_server") !=
+		    1)
+		return false;
+	param = X509_STORE_CTX_get0_param(store);
+	X509_VERIFY_PARAM_set_auth_level(param, SSL_get_security_level(ssl));
+	return X509_VERIFY_PARAM_set1(param, SSL_get0_param(ssl)) == 1;
+}
+
+bool tls_context_judge(const struct tls_context *context, SSL *ssl, X509 *certificate,
+		       STACK_OF(X509) * chain, struct tls_peer *peer)
+{
+	X509_STORE_CTX *store = X509_STORE_CTX_new();
+	bool good = store != NULL && prepare(store, ssl, certificate, chain) &&
+		    judge(context, store, peer);
+
+	X509_STORE_CTX_free(store);
+	peer->refusal = NULL;
+	ERR_clear_error();
+	return good;
 }
 
 /* TLS 1.3 has what RFC 7627 adds to 1.2. */
@@ -205,15 +238,37 @@ static bool offers_tls_13(SSL *ssl)
 	return false;
 }
 
-/* RFC 7627 5.3: a server that insists on the extension refuses here, with an alert. */
+/* RFC 7301 3.1: a list of names, each behind its length. */
+static bool offers_mcseal(SSL *ssl)
+{
+	static const unsigned char ours[] = "\x08" TLS_ALPN_MCSEAL;
+	const unsigned char *list;
+	size_t size;
+
+	if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation,
+				      &list, &size) != 1)
+		return false;
+	for (size_t at = 2; at < size; at += (size_t)list[at] + 1)
+		if (size - at >= sizeof(ours) - 1 && memcmp(list + at, ours, sizeof(ours) - 1) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Before OpenSSL looks at anything in it. RFC 7627 5.3: a server that insists on the extended
+ * master secret refuses here, with an alert.
+ */
 static int check_hello(SSL *ssl, int *alert, void *argument)
 {
 	struct tls_peer *peer = SSL_get_app_data(ssl);
+	bool tls_13 = offers_tls_13(ssl);
 	const unsigned char *bytes;
 	size_t size;
 
 	(void)argument;
-	if (SSL_client_hello_get0_legacy_version(ssl) < TLS1_2_VERSION || offers_tls_13(ssl) ||
+	if (tls_13 && offers_mcseal(ssl))
+		ticket_promise(ssl);
+	if (SSL_client_hello_get0_legacy_version(ssl) < TLS1_2_VERSION || tls_13 ||
 	    SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_extended_master_secret, &bytes, &size) == 1)
 		return SSL_CLIENT_HELLO_SUCCESS;
 	peer->refusal = TLS_NO_EXTENDED_MASTER_SECRET;
@@ -244,6 +299,7 @@ static int set_protocol(SSL_CTX *context)
 	SSL_CTX_set_max_early_data(context, 0);
 	SSL_CTX_set_read_ahead(context, 0);
 	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
+	arming_watch(context);
 	SSL_CTX_set_security_level(context, 2); /* RSA and DH from 2048 bits, SHA-2 */
 	SSL_CTX_set_default_passwd_cb(context, no_pass_phrase);
 	return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
@@ -259,11 +315,13 @@ static void set_role(struct tls_context *context)
 	SSL_CTX_set_cert_verify_callback(ssl_context, verify_peer, context);
 	if (context->role == TLS_ROLE_EDGE) {
 		SSL_CTX_set_verify(ssl_context, SSL_VERIFY_PEER, NULL);
+		ticket_collect(ssl_context);
 		return;
 	}
 	SSL_CTX_set_verify(ssl_context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 	SSL_CTX_set_client_hello_cb(ssl_context, check_hello, NULL);
 	SSL_CTX_set_alpn_select_cb(ssl_context, select_alpn, NULL);
+	ticket_accept(ssl_context, context);
 }
 
 int tls_context_new(const struct config *config, const struct config_credentials *credentials,
@@ -279,7 +337,10 @@ int tls_context_new(const struct config *config, const struct config_credentials
 	context->config = config;
 	context->ssl_context =
 		SSL_CTX_new(role == TLS_ROLE_GATEWAY ? TLS_server_method() : TLS_client_method());
-	if (context->ssl_context == NULL || !set_protocol(context->ssl_context)) {
+	if (role == TLS_ROLE_EDGE)
+		context->tickets = ticket_store_new();
+	if (context->ssl_context == NULL || !set_protocol(context->ssl_context) ||
+	    (role == TLS_ROLE_EDGE && context->tickets == NULL)) {
 		tls_context_free(context);
 		return -ENOMEM;
 	}
@@ -300,5 +361,6 @@ void tls_context_free(struct tls_context *context)
 	if (context == NULL)
 		return;
 	SSL_CTX_free(context->ssl_context);
+	ticket_store_free(context->tickets);
 	free(context);
 }

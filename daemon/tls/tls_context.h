@@ -5,12 +5,13 @@
  * (SSL_CTX is internally locked for what a handshake needs of it).
  *
  * TLS 1.3, and TLS 1.2 with ECDHE, an AEAD and the extended master secret (RFC 7627). No
- * renegotiation, no compression, no early data, no tickets: a session is one full handshake.
+ * renegotiation, no compression, no early data. Resumption only between ends of ours (ticket.h).
  */
 #ifndef MCSEAL_TLS_TLS_CONTEXT_H
 #define MCSEAL_TLS_TLS_CONTEXT_H
 
 #include "config/config.h"
+#include "tls/arming.h"
 
 #include <openssl/ssl.h>
 #include <stdio.h>
@@ -35,12 +36,15 @@ struct tls_peer {
 	const char *refusal;                    /* our own reason to refuse; NULL: OpenSSL's */
 	char subject[256];                      /* of its certificate, good or bad; "" = none */
 	char serial[48];
+	struct arming_notes notes;
+	SSL_SESSION *ticket; /* edge only: a copy of what the gateway gave for the next time */
 };
 
 struct tls_context {
 	SSL_CTX *ssl_context;
 	enum tls_role role;
-	const struct config *config; /* identities; outlives the context */
+	const struct config *config;  /* identities; outlives the context */
+	struct ticket_store *tickets; /* edge only */
 };
 
 /*
@@ -53,5 +57,13 @@ int tls_context_new(const struct config *config, const struct config_credentials
 		    enum tls_role role, const char *where, FILE *report,
 		    struct tls_context **context);
 void tls_context_free(struct tls_context *context);
+
+/*
+ * Judges a peer's certificate outside a handshake, as the context's handshakes do and with the
+ * expectations (name, depth) of `ssl`; `chain` may be NULL. True: good, and *peer says who it is.
+ * False: *peer holds no refusal; a full handshake comes to the same and tells the peer.
+ */
+bool tls_context_judge(const struct tls_context *context, SSL *ssl, X509 *certificate,
+		       STACK_OF(X509) * chain, struct tls_peer *peer);
 
 #endif

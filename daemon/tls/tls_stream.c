@@ -9,9 +9,14 @@
  *
  * Writes that OpenSSL makes while reading (KeyUpdate answers, alerts) have no room of the
  * caller's; they wait in `replies`, in order, and leave before the next wrapped record.
+ *
+ * OpenSSL follows every KeyUpdate without asking. Its message callback sees them and counts what
+ * has to be counted: records under a key, and messages against the peer's budget; once that is
+ * spent no further byte is read.
  */
 #include "tls/tls_stream.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 
 #include <errno.h>
@@ -29,6 +34,10 @@ struct tls_stream {
 	uint8_t *replies;
 	size_t replies_used;
 	bool overrun;
+	struct ktls_control_budget budget;
+	const char *excess; /* of what the peer sends too much */
+	bool asked;         /* our KeyUpdate wants one of the peer's */
+	uint64_t received, sent;
 	char reason[HANDSHAKE_REASON_SIZE];
 };
 
@@ -41,6 +50,8 @@ static int slice_read(BIO *bio, char *bytes, int size)
 	size_t take = (size_t)size < stream->in_left ? (size_t)size : stream->in_left;
 
 	BIO_clear_retry_flags(bio);
+	if (stream->excess != NULL)
+		return -1;
 	if (take == 0) {
 		BIO_set_retry_read(bio);
 		return -1;
@@ -108,6 +119,44 @@ __attribute__((destructor)) static void free_slice_method(void)
 	BIO_meth_free(slice_method);
 }
 
+static void spend(struct tls_stream *stream, const char *excess)
+{
+	if (!ktls_control_spend(&stream->budget, clock_now()))
+		stream->excess = excess;
+}
+
+static void note_received(struct tls_stream *stream, uint8_t message)
+{
+	if (message == SSL3_MT_NEWSESSION_TICKET)
+		spend(stream, "peer sends too many tickets");
+	if (message != SSL3_MT_KEY_UPDATE)
+		return;
+	stream->received = 0;
+	if (!stream->asked)
+		spend(stream, "peer changes its keys too often");
+	stream->asked = false;
+}
+
+/* A header comes before the message that its record holds. */
+static void note(int sent, int version, int type, const void *bytes, size_t size, SSL *ssl,
+		 void *argument)
+{
+	struct tls_stream *stream = argument;
+
+	(void)version;
+	(void)ssl;
+	if (type == SSL3_RT_HEADER && sent)
+		stream->sent++;
+	else if (type == SSL3_RT_HEADER)
+		stream->received++;
+	if (type != SSL3_RT_HANDSHAKE || size == 0)
+		return;
+	if (!sent)
+		note_received(stream, *(const uint8_t *)bytes);
+	else if (*(const uint8_t *)bytes == SSL3_MT_KEY_UPDATE)
+		stream->sent = 0;
+}
+
 int tls_stream_new(struct handshake *handshake, struct tls_stream **out)
 {
 	struct tls_stream *stream = calloc(1, sizeof(*stream));
@@ -122,6 +171,8 @@ int tls_stream_new(struct handshake *handshake, struct tls_stream **out)
 	}
 	BIO_set_data(bio, stream);
 	stream->ssl = handshake_steal(handshake);
+	SSL_set_msg_callback(stream->ssl, note);
+	SSL_set_msg_callback_arg(stream->ssl, stream);
 	SSL_set_bio(stream->ssl, bio, bio); /* frees the socket BIO; the descriptor stays open */
 	*out = stream;
 	return 0;
@@ -141,9 +192,10 @@ static int broken(struct tls_stream *stream)
 	unsigned long code = handshake_first_error();
 	int reason = ERR_GET_REASON(code);
 
-	if (stream->overrun) {
-		snprintf(stream->reason, sizeof(stream->reason),
-			 "peer demands answers faster than it reads them");
+	if (stream->overrun || stream->excess != NULL) {
+		snprintf(stream->reason, sizeof(stream->reason), "%s",
+			 stream->excess ? stream->excess
+					: "peer demands answers faster than it reads them");
 		ERR_clear_error();
 		return -EBADMSG;
 	}
@@ -171,10 +223,11 @@ int tls_stream_unwrap(struct tls_stream *stream, const uint8_t *records, size_t 
 	while (result == 0) {
 		int got = SSL_read(stream->ssl, plain, sizeof(plain));
 		int error = got > 0 ? SSL_ERROR_NONE : SSL_get_error(stream->ssl, got);
+		bool strained = stream->overrun || stream->excess != NULL;
 
-		if (error == SSL_ERROR_WANT_READ && !stream->overrun)
+		if (error == SSL_ERROR_WANT_READ && !strained)
 			break; /* everything is taken in; an unfinished record is inside OpenSSL */
-		if (error == SSL_ERROR_NONE && !stream->overrun)
+		if (error == SSL_ERROR_NONE && !strained)
 			result = deliver(owner, plain, (size_t)got);
 		else if (error == SSL_ERROR_ZERO_RETURN)
 			result = TLS_STREAM_CLOSED;
@@ -229,6 +282,25 @@ int tls_stream_wrap_close(struct tls_stream *stream, uint8_t *records, size_t *u
 	stream->out = NULL;
 	ERR_clear_error();
 	return result < 0 ? -EPROTO : 0;
+}
+
+void tls_stream_use(const struct tls_stream *stream, uint64_t *received, uint64_t *sent)
+{
+	*received = stream->received;
+	*sent = stream->sent;
+}
+
+int tls_stream_refresh(struct tls_stream *stream)
+{
+	int kind = stream->asked ? SSL_KEY_UPDATE_NOT_REQUESTED : SSL_KEY_UPDATE_REQUESTED;
+
+	if (SSL_version(stream->ssl) != TLS1_3_VERSION)
+		return -EOPNOTSUPP;
+	ERR_clear_error();
+	if (SSL_key_update(stream->ssl, kind) != 1 || SSL_do_handshake(stream->ssl) != 1)
+		return broken(stream);
+	stream->asked = true;
+	return 0;
 }
 
 const char *tls_stream_reason(const struct tls_stream *stream)

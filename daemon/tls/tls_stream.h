@@ -36,7 +36,8 @@ void tls_stream_free(struct tls_stream *stream);
 /*
  * Feeds `size` received bytes, cut anywhere. Plaintext goes to `deliver`, once per record.
  * 0, TLS_STREAM_CLOSED, -EPROTO (bad record, alert: tls_stream_reason()), -EBADMSG when the peer
- * makes us answer faster than we may send (KeyUpdate storm), or what `deliver` returned < 0.
+ * makes us answer faster than it reads or sends more KeyUpdates and tickets than
+ * ktls_control_spend() allows, or what `deliver` returned < 0.
  */
 int tls_stream_unwrap(struct tls_stream *stream, const uint8_t *records, size_t size,
 		      int (*deliver)(void *owner, const uint8_t *bytes, size_t size), void *owner);
@@ -55,6 +56,15 @@ int tls_stream_wrap_close(struct tls_stream *stream, uint8_t *records, size_t *u
  * TLS_STREAM_REPLIES_MAX bytes; returns how many.
  */
 size_t tls_stream_replies(struct tls_stream *stream, uint8_t *records);
+
+/* Records opened and sealed with the present keys of either direction. */
+void tls_stream_use(const struct tls_stream *stream, uint64_t *received, uint64_t *sent);
+/*
+ * A key is near its limit: makes the KeyUpdate that changes ours and asks for the peer's. It waits
+ * among the replies. 0; -EOPNOTSUPP: TLS 1.2, the connection has to be closed at a good moment;
+ * -EPROTO.
+ */
+int tls_stream_refresh(struct tls_stream *stream);
 
 /* Why unwrap() failed, in an operator's words. */
 const char *tls_stream_reason(const struct tls_stream *stream);

@@ -21,7 +21,7 @@
 
 static char folder[] = "/tmp/mcseal-tls-XXXXXX";
 
-static void shell(const char *format, ...)
+__attribute__((format(printf, 1, 2))) static void shell(const char *format, ...)
 {
 	char command[1024];
 	va_list args;
@@ -458,6 +458,93 @@ static void altered_record_is_refused_and_told(void **state)
 	close_streams(&streams);
 }
 
+/* How many KeyUpdates until the other end has had enough; 0: it never has. */
+static int storm(struct tls_stream *from, struct tls_stream *to)
+{
+	struct buffer got = {0};
+	int result = 0, count = 0;
+
+	while (result == 0 && count < 1000) {
+		size_t size;
+
+		assert_int_equal(tls_stream_refresh(from), 0);
+		size = tls_stream_replies(from, records);
+		assert_true(size > 0);
+		result = tls_stream_unwrap(to, records, size, collect, &got);
+		size = tls_stream_replies(to, records);
+		if (size > 0)
+			assert_int_equal(tls_stream_unwrap(from, records, size, collect, &got), 0);
+		count++;
+	}
+	assert_int_equal(buffer_size(&got), 0);
+	return result < 0 ? count : 0;
+}
+
+static void key_updates_are_limited(void **state)
+{
+	struct streams streams;
+
+	(void)state;
+	open_streams(&streams);
+	assert_int_equal(storm(streams.from, streams.to), KTLS_UPDATES_BURST + 1);
+	assert_string_equal(tls_stream_reason(streams.to), "peer changes its keys too often");
+	close_streams(&streams);
+}
+
+static void pass(struct tls_stream *from, struct tls_stream *to)
+{
+	struct buffer got = {0};
+	size_t used;
+
+	assert_int_equal(tls_stream_wrap(from, (const uint8_t *)"four", 4, records, &used), 0);
+	assert_int_equal(tls_stream_unwrap(to, records, used, collect, &got), 0);
+	assert_int_equal(buffer_size(&got), 4);
+	buffer_deinit(&got);
+}
+
+static void assert_use(const struct tls_stream *stream, uint64_t received, uint64_t sent)
+{
+	uint64_t counted[2];
+
+	tls_stream_use(stream, &counted[0], &counted[1]);
+	assert_int_equal(counted[0], received);
+	assert_int_equal(counted[1], sent);
+}
+
+static void use_is_counted_and_refreshed(void **state)
+{
+	struct streams streams;
+	struct buffer got = {0};
+	size_t size;
+
+	(void)state;
+	open_streams(&streams);
+	assert_use(streams.from, 0, 0);
+	for (int i = 0; i < 5; i++)
+		pass(streams.from, streams.to);
+	pass(streams.to, streams.from);
+	assert_use(streams.from, 1, 5);
+	assert_use(streams.to, 5, 1);
+	/* With a record in two halves: the first stays inside OpenSSL meanwhile. */
+	assert_int_equal(tls_stream_wrap(streams.to, (const uint8_t *)"x", 1, records, &size), 0);
+	assert_int_equal(tls_stream_unwrap(streams.from, records, size - 3, collect, &got), 0);
+	assert_int_equal(tls_stream_refresh(streams.from), 0);
+	assert_int_equal(tls_stream_unwrap(streams.from, records + size - 3, 3, collect, &got), 0);
+	assert_int_equal(buffer_size(&got), 1);
+	assert_use(streams.from, 2, 0);
+	size = tls_stream_replies(streams.from, records);
+	assert_int_equal(tls_stream_unwrap(streams.to, records, size, collect, &got), 0);
+	assert_use(streams.to, 0, 2);
+	/* OpenSSL answers when it has something to send. */
+	pass(streams.to, streams.from);
+	assert_use(streams.from, 1, 0);
+	assert_use(streams.to, 0, 1);
+	pass(streams.from, streams.to);
+	assert_use(streams.from, 1, 1);
+	buffer_deinit(&got);
+	close_streams(&streams);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -471,6 +558,8 @@ int main(void)
 		cmocka_unit_test(one_wrap_is_one_record),
 		cmocka_unit_test(close_notify_ends_one_direction),
 		cmocka_unit_test(altered_record_is_refused_and_told),
+		cmocka_unit_test(key_updates_are_limited),
+		cmocka_unit_test(use_is_counted_and_refreshed),
 	};
 
 	return cmocka_run_group_tests_name("tls", tests, make_pki, remove_pki);
