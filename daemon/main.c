@@ -7,13 +7,16 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "net/socket.h"
+#include "proxy/capabilities.h"
 #include "proxy/handshake_pool.h"
 #include "proxy/snapshot.h"
 #include "proxy/worker.h"
+#include "tls/tls_memory.h"
 
 #include <argp.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -85,38 +88,17 @@ static unsigned int worker_count(const struct config *config)
 	return cores < 1 ? 1 : cores > 4 ? 4 : (unsigned int)cores;
 }
 
-/* Which loop serves, said once with the reason. Negative: the configured one is not to be had. */
-static int choose_engine(const struct config *config, enum ring_engine *engine)
+/* What this kernel does and what follows, each said in one line. Negative: refused, and said. */
+static int choose(struct capabilities *capabilities, const struct config *config)
 {
-	const char *step = "";
-	int error = config->engine == CONFIG_ENGINE_EPOLL ? 0 : ring_probe_uring(&step);
-	struct log_entry entry;
-	char why[160];
+	int error;
 
-	if (config->engine == CONFIG_ENGINE_URING && error < 0) {
-		log_simple(LOG_LEVEL_ERROR, "engine-refused", "why",
-			   "engine = uring, but io_uring is not to be had: %s: %s", step,
-			   strerrordesc_np(-error));
-		return error;
-	}
-	*engine = RING_ENGINE_URING;
-	snprintf(why, sizeof(why), "the kernel offers everything needed");
-	if (config->engine == CONFIG_ENGINE_EPOLL) {
-		*engine = RING_ENGINE_EPOLL;
-		snprintf(why, sizeof(why), "engine = epoll");
-	} else if (error < 0) {
-		*engine = RING_ENGINE_EPOLL;
-		snprintf(why, sizeof(why), "io_uring is not to be had: %s: %s", step,
-			 strerrordesc_np(-error));
-	}
-	log_begin(&entry, LOG_LEVEL_INFO, "engine");
-	log_field(&entry, "loop", "%s", ring_engine_name(*engine));
-	log_field(&entry, "why", "%s", why);
-	log_field(&entry, "relay", "copy");
-	log_field(&entry, "tls-path", "user space");
-	log_field(&entry, "tls-why", "this version makes all records in user space");
-	log_end(&entry);
-	return 0;
+	capabilities_probe(capabilities, config);
+	capabilities_log(capabilities);
+	error = capabilities_choose(capabilities, config);
+	if (error == 0)
+		capabilities_log_choice(capabilities, config);
+	return error;
 }
 
 /* Thousands of sessions are two descriptors each. */
@@ -144,13 +126,14 @@ static void drop_mark_if_forbidden(struct snapshot *snapshot)
 	snapshot->socket_options.mark = 0;
 }
 
-static int start_workers(struct worker **workers, unsigned int count, enum ring_engine engine,
-			 struct snapshot *snapshot, struct handshake_pool *pool)
+static int start_workers(struct worker **workers, unsigned int count,
+			 const struct capabilities *capabilities, struct snapshot *snapshot,
+			 struct handshake_pool *pool)
 {
 	int error = 0;
 
 	for (unsigned int i = 0; i < count && error == 0; i++)
-		error = worker_new(i, engine, snapshot, pool, &workers[i]);
+		error = worker_new(i, capabilities, snapshot, pool, &workers[i]);
 	return error;
 }
 
@@ -180,14 +163,14 @@ static int serve(struct snapshot *snapshot, const sigset_t *signals)
 	struct handshake_pool *pool = NULL;
 	const struct config *config = snapshot->config;
 	unsigned int count = worker_count(config);
-	enum ring_engine engine;
-	int error = choose_engine(config, &engine);
+	struct capabilities capabilities = {0}; /* constant from the first thread on */
+	int error = choose(&capabilities, config);
 
 	if (error == 0)
-		error = handshake_pool_new(engine, HANDSHAKE_THREADS, config->limits.handshakes,
-					   &pool);
+		error = handshake_pool_new(&capabilities, HANDSHAKE_THREADS,
+					   config->limits.handshakes, &pool);
 	if (error == 0)
-		error = start_workers(workers, count, engine, snapshot, pool);
+		error = start_workers(workers, count, &capabilities, snapshot, pool);
 	if (error == 0) {
 		log_simple(LOG_LEVEL_INFO, "ready", "workers", "%u", count);
 		wait_for_end(signals);
@@ -231,6 +214,8 @@ int main(int argc, char **argv)
 {
 	struct arguments arguments = {.path = DEFAULT_PATH};
 
+	if (tls_memory_wipe_on_free() < 0)
+		abort(); /* a library of ours has called OpenSSL already: a fault of the build */
 	argp_parse(&argp, argc, argv, 0, NULL, &arguments);
 	return run(&arguments);
 }

@@ -32,10 +32,21 @@ enum config_protocol {
 	CONFIG_PROTOCOL_OPAQUE, /* bytes unseen (MELSOFT), for named identities only */
 };
 
+/* How bytes are moved; docs/kernel-tls.md. */
 enum config_engine {
-	CONFIG_ENGINE_AUTO, /* io_uring where it works, else epoll */
-	CONFIG_ENGINE_URING,
-	CONFIG_ENGINE_EPOLL,
+	CONFIG_ENGINE_AUTO,         /* the best that the start-up probes allow */
+	CONFIG_ENGINE_SPLICE,       /* io_uring, splice(2) of answers */
+	CONFIG_ENGINE_URING_SPLICE, /* io_uring, IORING_OP_SPLICE of answers */
+	CONFIG_ENGINE_COPY,         /* io_uring, recv and send */
+	CONFIG_ENGINE_EPOLL,        /* no io_uring */
+};
+
+/* Who makes and opens the records of established connections. */
+enum config_ktls {
+	CONFIG_KTLS_DEFAULT, /* of an edge or gateway: what the top level says */
+	CONFIG_KTLS_AUTO,    /* the kernel where it can, else user space */
+	CONFIG_KTLS_REQUIRED,
+	CONFIG_KTLS_OFF,
 };
 
 struct config_strings {
@@ -105,6 +116,7 @@ struct config_gateway {
 	struct address *listen;
 	size_t listen_count;
 	struct config_credentials credentials;
+	enum config_ktls ktls;        /* config_ktls() resolves */
 	char *fixed_plc;              /* NULL: PROXY header or SNI decides */
 	uint16_t fixed_port;          /* 0: the PLC's first port */
 	const struct config_plc *plc; /* of fixed_plc, resolved */
@@ -152,6 +164,7 @@ struct config_edge {
 	size_t listen_count;
 	bool transparent; /* original destination of a redirected connection; else `destination` */
 	struct address destination; /* AF_UNSPEC when transparent */
+	enum config_ktls ktls;      /* config_ktls() resolves */
 	struct config_credentials credentials;
 	struct config_source *sources;
 	size_t source_count;
@@ -181,6 +194,8 @@ struct config_limits {
 	unsigned int sessions;   /* 10000, whole daemon */
 	unsigned int handshakes; /* 512 in progress; more wait in the listen queue */
 	unsigned int frame;      /* 8200 bytes */
+	/* Records under one key, then it is changed or the connection is closed: 2^24.5 */
+	unsigned int key_records;
 };
 
 struct config {
@@ -188,6 +203,7 @@ struct config {
 	enum log_level log_level;
 	unsigned int workers; /* 0: one per core, at most 4 */
 	enum config_engine engine;
+	enum config_ktls ktls; /* never CONFIG_KTLS_DEFAULT */
 	uint32_t mark; /* SO_MARK of the daemon's own sockets; 0: none. Default 0x4d430001 */
 	struct config_timeouts timeouts;
 	struct config_limits limits;
@@ -222,6 +238,10 @@ int config_load_text(const char *text, const char *name, FILE *report, struct co
 void config_free(struct config *config);
 /* Writes a file that parses back to the same struct, defaults included. */
 void config_dump(const struct config *config, FILE *file);
+
+/* Of a listener: exactly one of the two is given. Never CONFIG_KTLS_DEFAULT. */
+enum config_ktls config_ktls(const struct config *config, const struct config_edge *edge,
+			     const struct config_gateway *gateway);
 
 /* NULL when there is none. */
 const struct config_plc *config_find_plc(const struct config *config, const char *name);

@@ -97,6 +97,14 @@ const struct config_route *config_find_route(const struct config_edge *edge,
 	return NULL;
 }
 
+enum config_ktls config_ktls(const struct config *config, const struct config_edge *edge,
+			     const struct config_gateway *gateway)
+{
+	enum config_ktls own = edge ? edge->ktls : gateway->ktls;
+
+	return own == CONFIG_KTLS_DEFAULT ? config->ktls : own;
+}
+
 bool config_identity_may(const struct config_identity *identity, const struct config_plc *plc,
 			 const struct config_port *port)
 {

@@ -30,6 +30,7 @@ IS_LIST(struct config_source, users, user_count);
 /* The word type stores an int; enums are as wide with gcc and clang on Linux. */
 _Static_assert(sizeof(enum log_level) == sizeof(int), "log_level is an int");
 _Static_assert(sizeof(enum config_engine) == sizeof(int), "config_engine is an int");
+_Static_assert(sizeof(enum config_ktls) == sizeof(int), "config_ktls is an int");
 _Static_assert(sizeof(enum config_protocol) == sizeof(int), "config_protocol is an int");
 
 static const struct config_word log_levels[] = {
@@ -42,8 +43,25 @@ static const struct config_word log_levels[] = {
 
 static const struct config_word engines[] = {
 	{"auto", CONFIG_ENGINE_AUTO},
-	{"uring", CONFIG_ENGINE_URING},
+	{"splice", CONFIG_ENGINE_SPLICE},
+	{"uring-splice", CONFIG_ENGINE_URING_SPLICE},
+	{"copy", CONFIG_ENGINE_COPY},
 	{"epoll", CONFIG_ENGINE_EPOLL},
+	{NULL, 0},
+};
+
+static const struct config_word ktls[] = {
+	{"auto", CONFIG_KTLS_AUTO},
+	{"required", CONFIG_KTLS_REQUIRED},
+	{"off", CONFIG_KTLS_OFF},
+	{NULL, 0},
+};
+
+static const struct config_word listener_ktls[] = {
+	{"default", CONFIG_KTLS_DEFAULT},
+	{"auto", CONFIG_KTLS_AUTO},
+	{"required", CONFIG_KTLS_REQUIRED},
+	{"off", CONFIG_KTLS_OFF},
 	{NULL, 0},
 };
 
@@ -86,6 +104,9 @@ static const struct config_option limits[] = {
 	{"handshakes", &config_type_number, "512", AT(handshakes), .minimum = 1, .maximum = 65536},
 	{"frame", &config_type_number, "8200", AT(frame), .minimum = 256,
 	 .maximum = CONFIG_FRAME_MAX},
+	/* RFC 8446 5.5: 2^24.5 records of AES-GCM under one key. */
+	{"key_records", &config_type_number, "23726566", AT(key_records), .minimum = 16,
+	 .maximum = UINT32_MAX},
 };
 #undef AT
 
@@ -145,6 +166,7 @@ static const struct config_option gateway[] = {
 	{"listen", &config_type_address, NULL, AT(listen), .list = true, .required = true,
 	 .line_offset = offsetof(struct config_gateway, listen_line)},
 	CREDENTIALS(struct config_gateway, true),
+	{"ktls", &config_type_word, "default", AT(ktls), .words = listener_ktls},
 	{"plc", &config_type_string, NULL, AT(fixed_plc),
 	 .line_offset = offsetof(struct config_gateway, plc_line)},
 	{"plc_port", &config_type_port, NULL, AT(fixed_port),
@@ -182,6 +204,7 @@ static const struct config_option edge[] = {
 	{"destination", &config_type_address, NULL, AT(destination),
 	 .line_offset = offsetof(struct config_edge, destination_line)},
 	CREDENTIALS(struct config_edge, true),
+	{"ktls", &config_type_word, "default", AT(ktls), .words = listener_ktls},
 };
 
 static const struct config_section edge_sections[] = {
@@ -213,6 +236,7 @@ static const struct config_option options[] = {
 	{"log_level", &config_type_word, "info", AT(log_level), .words = log_levels},
 	{"workers", &config_type_number, "0", AT(workers), .minimum = 0, .maximum = 256},
 	{"engine", &config_type_word, "auto", AT(engine), .words = engines},
+	{"ktls", &config_type_word, "auto", AT(ktls), .words = ktls},
 	{"mark", &config_type_mark, "0x4d430001", AT(mark)},
 };
 

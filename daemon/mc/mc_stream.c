@@ -358,6 +358,16 @@ enum mc_split mc_stream_split(const struct mc_stream *stream, enum mc_direction 
 	return split_request(stream, bytes, size, frame_max, frame);
 }
 
+size_t mc_stream_answer_head(const struct mc_stream *stream)
+{
+	if (stream->family == MC_FAMILY_1E)
+		return wire_size((enum mc_code)stream->code, HEAD_ANSWER_1E);
+	for (size_t i = 0; i < ARRAY_SIZE(ENVELOPES); i++)
+		if (ENVELOPES[i].family == stream->family && ENVELOPES[i].code == stream->code)
+			return ENVELOPES[i].header;
+	return 1;
+}
+
 void mc_stream_passed(struct mc_stream *stream, enum mc_direction direction, const uint8_t *bytes,
 		      const struct mc_frame *frame)
 {

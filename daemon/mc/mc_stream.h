@@ -77,6 +77,14 @@ enum mc_split mc_stream_split(const struct mc_stream *stream, enum mc_direction 
 			      const uint8_t *bytes, size_t size, size_t frame_max,
 			      struct mc_frame *frame);
 
+/* Bytes of the largest head: 4E in ASCII. */
+#define MC_STREAM_HEAD_MAX 26
+/*
+ * How many bytes of the next answer tell its length: up to MC_STREAM_HEAD_MAX, and nothing of what
+ * a PLC's devices hold is among them. 1 before any request.
+ */
+size_t mc_stream_answer_head(const struct mc_stream *stream);
+
 /*
  * The frame that mc_stream_split() just described was forwarded (or answered). `bytes` still
  * holds the whole frame; of an answer, the bytes that told its length are enough.

@@ -14,13 +14,18 @@
 #include "proxy/handshake_pool.h"
 
 #include "base/error.h"
+#include "tls/arming.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
+
+/* Handshakes, after which unused memory is worth giving back: some 50 KiB each while it lasts. */
+#define TRIM_FROM 64
 
 /* How long a refused client may take to read its alert. */
 #define ALERT_TIME CLOCK_SEC
@@ -37,11 +42,12 @@ struct handshake_thread {
 	struct job_list talking; /* in progress */
 	struct job_list waiting; /* beyond the limit */
 	unsigned int in_progress, limit;
-	bool taking;           /* jobs that wait are being begun */
-	struct timer eviction; /* while jobs wait: when the oldest silent one must give way */
-	struct message stop;   /* the last one posted */
+	unsigned int untrimmed; /* handshakes since memory was given back */
+	bool taking;            /* jobs that wait are being begun */
+	struct timer eviction;  /* while jobs wait: when the oldest silent one must give way */
+	struct message stop;    /* the last one posted */
 	bool stopping;
-	enum ring_engine engine;
+	const struct capabilities *capabilities;
 	sem_t started;
 	int error;
 };
@@ -62,9 +68,12 @@ static void answer(struct handshake_job *job)
 	timer_stop(ring_timers(thread->ring), &job->deadline);
 	TAILQ_REMOVE(job->silent ? &thread->silent : &thread->talking, job, entry);
 	thread->in_progress--;
+	thread->untrimmed++;
 	if (job->result < 0) {
 		handshake_free(job->handshake);
+		ktls_control_free(job->kernel);
 		job->handshake = NULL;
+		job->kernel = NULL;
 	}
 	inbox_post(job->reply_to, &job->message);
 }
@@ -97,6 +106,15 @@ static void take_waiting(struct handshake_thread *thread)
 	schedule_eviction(thread);
 }
 
+/* The C library keeps what a burst of handshakes has freed in small pieces. */
+static void give_memory_back(struct handshake_thread *thread)
+{
+	if (thread->in_progress > 0 || thread->untrimmed < TRIM_FROM)
+		return;
+	thread->untrimmed = 0;
+	(void)malloc_trim(0);
+}
+
 static void end(struct handshake_job *job, int result)
 {
 	struct handshake_thread *thread = job->thread;
@@ -109,6 +127,7 @@ static void end(struct handshake_job *job, int result)
 	}
 	answer(job);
 	take_waiting(thread);
+	give_memory_back(thread);
 }
 
 /* What a refused client had sent already is thrown away until it closes. */
@@ -137,10 +156,76 @@ static void let_alert_arrive(struct handshake_job *job)
 		discard(job);
 }
 
+static bool kernel_can_rekey(const struct handshake_job *job)
+{
+	return job->thread->capabilities->findings[CAPABILITY_REKEY].there;
+}
+
+/*
+ * The keys go to the kernel if they may. 0, with job->kernel or job->user_why set; -EPROTO: the
+ * socket has one key in the kernel and cannot get the other.
+ */
+static int install(struct handshake_job *job, const struct ktls_pair *pair)
+{
+	bool installed = false;
+	int error =
+		ktls_control_new(job->fd, pair, kernel_can_rekey(job), &installed, &job->kernel);
+
+	if (error == 0)
+		return 0;
+	job->user_why = strerrordesc_np(-error);
+	if (!installed)
+		return 0;
+	snprintf(job->peer.reason, sizeof(job->peer.reason), "keys half handed to the kernel: %s",
+		 job->user_why);
+	return -EPROTO;
+}
+
+static int hand_over_keys(struct handshake_job *job)
+{
+	struct ktls_pair pair;
+	int error = 0;
+
+	if (arming_prepare(job->handshake, &pair, &job->user_why) == 0) {
+		job->user_why = capabilities_refuse_cipher(job->thread->capabilities,
+							   pair.keys[KTLS_SEND].cipher);
+		if (job->user_why == NULL)
+			error = install(job, &pair);
+	}
+	explicit_bzero(&pair, sizeof(pair));
+	return error;
+}
+
+/* The handshake is done: who makes the records from here on? */
+static int arm(struct handshake_job *job)
+{
+	int error = job->ktls == CONFIG_KTLS_OFF ? 0 : hand_over_keys(job);
+
+	if (error < 0)
+		return error;
+	if (job->kernel == NULL && job->ktls == CONFIG_KTLS_REQUIRED) {
+		snprintf(job->peer.reason, sizeof(job->peer.reason), "ktls = required, but: %s",
+			 job->user_why);
+		return -EPROTO;
+	}
+	job->tls_version = handshake_version(job->handshake);
+	job->tls_cipher = handshake_cipher(job->handshake);
+	job->resumed = handshake_resumed(job->handshake);
+	if (job->kernel != NULL) {
+		handshake_free(job->handshake);
+		job->handshake = NULL;
+	}
+	return 0;
+}
+
 static void advance(struct handshake_job *job)
 {
 	int outcome = handshake_step(job->handshake, &job->peer);
 
+	if (outcome == 0) {
+		end(job, arm(job));
+		return;
+	}
 	if (outcome == HANDSHAKE_WANT_READ)
 		ring_poll(job->thread->ring, &job->poll, job->fd, POLLIN);
 	else if (outcome == HANDSHAKE_WANT_WRITE)
@@ -305,7 +390,7 @@ static void *run(void *argument)
 {
 	struct handshake_thread *thread = argument;
 
-	thread->error = ring_new(thread->engine, 2, &thread->woken, &thread->ring);
+	thread->error = ring_new(thread->capabilities->loop, 2, &thread->woken, &thread->ring);
 	if (thread->error == 0)
 		inbox_init(&thread->inbox, thread->ring);
 	sem_post(&thread->started);
@@ -320,7 +405,7 @@ static void *run(void *argument)
 	return NULL;
 }
 
-static int start_thread(struct handshake_thread *thread, enum ring_engine engine,
+static int start_thread(struct handshake_thread *thread, const struct capabilities *capabilities,
 			unsigned int limit)
 {
 	int error;
@@ -331,7 +416,7 @@ static int start_thread(struct handshake_thread *thread, enum ring_engine engine
 	thread->woken.complete = woken;
 	thread->eviction.expired = evict;
 	thread->limit = limit;
-	thread->engine = engine;
+	thread->capabilities = capabilities;
 	sem_init(&thread->started, 0, 0);
 	error = -pthread_create(&thread->thread, NULL, run, thread);
 	if (error == 0) {
@@ -346,8 +431,8 @@ static int start_thread(struct handshake_thread *thread, enum ring_engine engine
 	return error;
 }
 
-int handshake_pool_new(enum ring_engine engine, unsigned int threads, unsigned int limit,
-		       struct handshake_pool **out)
+int handshake_pool_new(const struct capabilities *capabilities, unsigned int threads,
+		       unsigned int limit, struct handshake_pool **out)
 {
 	struct handshake_pool *pool = calloc(1, sizeof(*pool) + threads * sizeof(pool->threads[0]));
 	int error = 0;
@@ -356,7 +441,8 @@ int handshake_pool_new(enum ring_engine engine, unsigned int threads, unsigned i
 		return -ENOMEM;
 	for (unsigned int i = 0; i < threads && error == 0; i++) {
 		pool->thread_count++;
-		error = start_thread(&pool->threads[i], engine, (limit + threads - 1) / threads);
+		error = start_thread(&pool->threads[i], capabilities,
+				     (limit + threads - 1) / threads);
 	}
 	if (error < 0) {
 		handshake_pool_stop(pool);
@@ -391,6 +477,15 @@ void handshake_pool_stop(struct handshake_pool *pool)
 		pthread_join(thread->thread, NULL);
 		thread->running = false;
 	}
+}
+
+void handshake_job_free(struct handshake_job *job)
+{
+	if (job == NULL)
+		return;
+	handshake_free(job->handshake);
+	ktls_control_free(job->kernel);
+	free(job);
 }
 
 void handshake_pool_free(struct handshake_pool *pool)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * TLS handshakes on threads of their own, so that a plant's power-up (a thousand reconnects) or
- * a flood of half-open connections never delays a frame that is being relayed.
+ * a flood of half-open connections never delays a frame that is being relayed. The keys go to the
+ * kernel there, too, and what OpenSSL needed for the handshake is freed.
  *
  * The number in progress is capped; further jobs wait in order. While some wait, a gateway's job
  * whose peer has sent nothing for HANDSHAKE_POOL_PATIENCE gives way, oldest first: connections
@@ -11,9 +12,11 @@
 #define MCSEAL_PROXY_HANDSHAKE_POOL_H
 
 #include "base/clock.h"
+#include "proxy/capabilities.h"
 #include "proxy/inbox.h"
 #include "ring/ring.h"
 #include "tls/handshake.h"
+#include "tls/ktls_control.h"
 
 /* More than the round trip that a ClientHello needs to follow its connection. */
 #define HANDSHAKE_POOL_PATIENCE (300 * CLOCK_MS)
@@ -26,13 +29,19 @@ struct handshake_job {
 	const struct tls_context *context;
 	int fd;                         /* connected; nobody else touches it meanwhile */
 	struct handshake_server server; /* edge only */
+	enum config_ktls ktls;          /* what to do with the keys */
 	clock_us time_allowed;          /* from the start of the handshake */
 	struct inbox *reply_to;         /* gets `message`, deliver() set by the poster */
 	struct message message;
 
 	/* The answer: 0, -EPROTO, -ETIMEDOUT, -EBUSY (gave way), -ECANCELED (stop), -ENOMEM. */
 	int result;
-	struct handshake *handshake; /* done: to be turned into a tls_stream, then freed */
+	/* Done: one of the two, the poster's to take; NULL there is then nothing to be freed. */
+	struct ktls_control *kernel;          /* the kernel has the keys */
+	struct handshake *handshake;          /* to be turned into a tls_stream */
+	const char *user_why;                 /* why not the kernel; static, NULL: as configured */
+	const char *tls_version, *tls_cipher; /* for people; static */
+	bool resumed;
 	struct handshake_peer peer;
 
 	/* The pool's. */
@@ -47,9 +56,14 @@ struct handshake_job {
 	TAILQ_ENTRY(handshake_job) entry;
 };
 
-/* `limit` handshakes in progress over all `threads`. 0 or -errno. */
-int handshake_pool_new(enum ring_engine engine, unsigned int threads, unsigned int limit,
-		       struct handshake_pool **pool);
+/*
+ * `limit` handshakes in progress over all `threads`. `capabilities` tell the engine and what the
+ * kernel takes; they outlive the pool. 0 or -errno.
+ */
+int handshake_pool_new(const struct capabilities *capabilities, unsigned int threads,
+		       unsigned int limit, struct handshake_pool **pool);
+/* What an answered job still holds, and the job. Accepts NULL. */
+void handshake_job_free(struct handshake_job *job);
 /*
  * Ends every job with -ECANCELED; their answers are posted before this returns. Nobody may start
  * a job any more. Accepts NULL.

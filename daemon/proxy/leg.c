@@ -14,10 +14,16 @@
  *
  * `broken` means that a record may be half out: from then on nothing may be sealed, because the
  * peer could not tell a lost record from a forged one.
+ *
+ * On kernel TLS data goes in and out of the socket as if it were plain. A record that is no data
+ * makes recv and splice fail; take_control() then takes it off. What has to be sent beside the
+ * data (a KeyUpdate, close_notify) is sent at once where nothing else is on its way, else by
+ * catch_up() when that has left: a new send key must not get between the parts of one send.
  */
 #include "proxy/leg.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -28,6 +34,17 @@ void leg_init(struct leg *leg, struct ring *ring, struct op_owner *owner, uint8_
 	leg->fd = -1;
 	leg->recv = (struct op){.owner = owner, .tag = tag};
 	leg->send = (struct op){.owner = owner, .tag = tag};
+	leg->writable = (struct op){.owner = owner, .tag = tag};
+}
+
+static void start_receiving(struct leg *leg)
+{
+	/* Linux 6.1 reports a part of a record as readable. */
+	leg->recv.unsure = leg->kernel != NULL;
+	if (leg->watched)
+		ring_watch(leg->ring, &leg->recv, leg->fd);
+	else
+		ring_recv(leg->ring, &leg->recv, leg->fd);
 }
 
 void leg_open(struct leg *leg, int fd)
@@ -41,7 +58,7 @@ void leg_receive(struct leg *leg, bool on)
 		on = false;
 	leg->receiving = on;
 	if (on && !op_armed(&leg->recv))
-		ring_recv(leg->ring, &leg->recv, leg->fd);
+		start_receiving(leg);
 	else if (!on && op_armed(&leg->recv))
 		ring_cancel(leg->ring, &leg->recv);
 }
@@ -108,10 +125,123 @@ static enum leg_event received_bytes(struct leg *leg, const struct ring_buffer *
 	return LEG_BYTES;
 }
 
+/* Nothing is on its way into the socket, so that something else may be sent directly. */
+static bool still(const struct leg *leg)
+{
+	return !op_armed(&leg->send) && !leg->busy && !leg->broken;
+}
+
+static int shut_down(struct leg *leg)
+{
+	leg->finished = true;
+	/* ENOTCONN: the peer has reset the connection meanwhile; recv reports that. */
+	if (shutdown(leg->fd, SHUT_WR) < 0 && errno != ENOTCONN)
+		return -errno;
+	return 0;
+}
+
+/* Kernel TLS: what had to wait until the sending side is still. 0, or -errno: the leg is lost. */
+static int catch_up(struct leg *leg)
+{
+	int error = 0;
+
+	if (!still(leg) || leg->finished)
+		return 0;
+	if (ktls_control_update_due(leg->kernel))
+		error = ktls_control_update(leg->kernel);
+	if (error == 0 && leg->finishing)
+		error = ktls_control_say_closed(leg->kernel);
+	if (error == -EAGAIN) {
+		leg_wait_writable(leg);
+		return 0;
+	}
+	if (error < 0) {
+		leg->broken = true;
+		leg->error = error;
+		return error;
+	}
+	return leg->finishing ? shut_down(leg) : 0;
+}
+
+static enum leg_event ended(struct leg *leg, enum leg_event how)
+{
+	if (leg->ended)
+		return LEG_NOTHING;
+	leg->ended = true;
+	leg->readable = false;
+	leg_receive(leg, false);
+	return how;
+}
+
+static enum leg_event lost(struct leg *leg, int error)
+{
+	leg->error = error;
+	return LEG_ERROR;
+}
+
+static enum leg_event take_control(struct leg *leg)
+{
+	int outcome = ktls_control_receive(leg->kernel, clock_now());
+
+	if (outcome == -EPROTO || outcome == -EBADMSG || outcome == -EDQUOT)
+		return LEG_FAULT;
+	if (outcome < 0)
+		return lost(leg, outcome);
+	if (catch_up(leg) < 0)
+		return LEG_ERROR;
+	if (outcome == KTLS_CONTROL_NOTHING)
+		return LEG_NOTHING;
+	return ended(leg, outcome == KTLS_CONTROL_CLOSED ? LEG_END : LEG_TRUNCATED);
+}
+
+enum leg_event leg_interrupted(struct leg *leg, int res)
+{
+	bool records = leg->tls != NULL || leg->kernel != NULL;
+
+	/* Of a plain socket, or of one whose connection is lost whatever it carries. */
+	if (res < 0 && (leg->kernel == NULL || res == -ECONNRESET || res == -ETIMEDOUT ||
+			res == -ENOMEM || res == -ENOBUFS))
+		return lost(leg, res);
+	if (res < 0 && ktls_control_broken(leg->kernel, res))
+		return LEG_FAULT;
+	if (res < 0)
+		return take_control(leg);
+	return ended(leg, records ? LEG_TRUNCATED : LEG_END);
+}
+
+enum leg_event leg_hung_up(struct leg *leg)
+{
+	int error = 0;
+	socklen_t size = sizeof(error);
+
+	(void)getsockopt(leg->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+	return leg_interrupted(leg, -error);
+}
+
+/* Also the end of a recv that was stopped when the leg became a watched one. */
+static enum leg_event watched(struct leg *leg, const struct op_result *result)
+{
+	enum leg_event event = LEG_NOTHING;
+
+	if (leg->ended)
+		return LEG_NOTHING;
+	if (result->res < 0 && result->res != -ECANCELED)
+		event = leg_interrupted(leg, result->res);
+	if (event == LEG_NOTHING && leg->receiving && !op_armed(&leg->recv))
+		start_receiving(leg);
+	if (result->res < 0)
+		return event;
+	leg->readable = true;
+	leg->hung_up |= (result->res & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+	return LEG_READABLE;
+}
+
 enum leg_event leg_received(struct leg *leg, const struct op_result *result)
 {
 	enum leg_event event = LEG_NOTHING;
 
+	if (leg->watched && result->buffer == NULL)
+		return watched(leg, result);
 	if (result->buffer != NULL) {
 		event = leg->tls ? received_records(leg, result->buffer)
 				 : received_bytes(leg, result->buffer);
@@ -122,23 +252,18 @@ enum leg_event leg_received(struct leg *leg, const struct op_result *result)
 	if (result->res == -ECANCELED || result->res > 0) {
 		/* Stopped; perhaps wanted again by now. */
 		if (leg->receiving && !leg->ended)
-			ring_recv(leg->ring, &leg->recv, leg->fd);
+			start_receiving(leg);
 		return event;
 	}
-	if (result->res < 0) {
-		leg->error = result->res;
-		return LEG_ERROR;
-	}
-	if (leg->ended)
-		return LEG_NOTHING;
-	leg->ended = true;
-	leg->receiving = false;
-	return leg->tls ? LEG_TRUNCATED : LEG_END;
+	event = leg_interrupted(leg, result->res);
+	if (event == LEG_NOTHING && leg->receiving && !op_armed(&leg->recv))
+		start_receiving(leg);
+	return event;
 }
 
 bool leg_can_send(const struct leg *leg)
 {
-	return leg->fd >= 0 && !op_armed(&leg->send) && !leg->finishing && !leg->broken;
+	return leg->fd >= 0 && still(leg) && !leg->finishing;
 }
 
 static int seal(struct leg *leg, const uint8_t *bytes, size_t size)
@@ -175,20 +300,13 @@ int leg_send(struct leg *leg, const uint8_t *bytes, size_t size)
 	return error;
 }
 
-static int shut_down(struct leg *leg)
-{
-	leg->finished = true;
-	/* ENOTCONN: the peer has reset the connection meanwhile; recv reports that. */
-	if (shutdown(leg->fd, SHUT_WR) < 0 && errno != ENOTCONN)
-		return -errno;
-	return 0;
-}
-
 int leg_finish(struct leg *leg)
 {
 	int error;
 
 	leg->finishing = true;
+	if (leg->kernel != NULL)
+		return catch_up(leg);
 	if (leg->tls == NULL)
 		return shut_down(leg);
 	error = seal(leg, NULL, 0);
@@ -205,18 +323,68 @@ int leg_sent(struct leg *leg, const struct op_result *result)
 		return result->res;
 	}
 	buffer_deinit(&leg->output);
+	if (leg->kernel != NULL)
+		return catch_up(leg);
 	if (leg->finishing)
 		return shut_down(leg);
 	return leg->tls ? send_replies(leg) : 0;
 }
 
+void leg_wait_writable(struct leg *leg)
+{
+	if (!op_armed(&leg->writable))
+		ring_poll(leg->ring, &leg->writable, leg->fd, POLLOUT);
+}
+
+int leg_writable(struct leg *leg, const struct op_result *result)
+{
+	if (result->res == -ECANCELED)
+		return 0;
+	if (result->res < 0) {
+		leg->broken = true;
+		leg->error = result->res;
+		return result->res;
+	}
+	return leg->kernel != NULL ? catch_up(leg) : 0;
+}
+
+int leg_set_busy(struct leg *leg, bool busy)
+{
+	leg->busy = busy;
+	return leg->kernel != NULL ? catch_up(leg) : 0;
+}
+
+int leg_key_use(const struct leg *leg, uint64_t *received, uint64_t *sent)
+{
+	int error;
+
+	*received = *sent = 0;
+	if (leg->tls != NULL)
+		tls_stream_use(leg->tls, received, sent);
+	if (leg->kernel == NULL)
+		return 0;
+	error = ktls_control_use(leg->kernel, KTLS_RECEIVE, received);
+	return error < 0 ? error : ktls_control_use(leg->kernel, KTLS_SEND, sent);
+}
+
+int leg_refresh_keys(struct leg *leg)
+{
+	int error = leg->kernel != NULL ? ktls_control_refresh(leg->kernel)
+					: tls_stream_refresh(leg->tls);
+
+	if (error < 0)
+		return error;
+	return leg->kernel != NULL ? catch_up(leg) : send_replies(leg);
+}
+
 void leg_cancel(struct leg *leg)
 {
 	leg->receiving = false;
-	if (op_armed(&leg->send))
-		leg->broken = true; /* a record may be half out */
+	if (op_armed(&leg->send) || leg->busy)
+		leg->broken = true; /* a record, or the frame that it belongs to, may be half out */
 	ring_cancel(leg->ring, &leg->recv);
 	ring_cancel(leg->ring, &leg->send);
+	ring_cancel(leg->ring, &leg->writable);
 }
 
 /* Best effort and never waiting: a full socket must not delay the end. */
@@ -225,6 +393,10 @@ static void say_goodbye(struct leg *leg)
 	uint8_t records[TLS_STREAM_WRAPPED(0) + TLS_STREAM_REPLIES_MAX];
 	size_t used;
 
+	if (leg->kernel != NULL) {
+		(void)ktls_control_say_closed(leg->kernel);
+		return;
+	}
 	/* Even where close_notify cannot be sealed any more, a waiting fatal alert leaves. */
 	(void)tls_stream_wrap_close(leg->tls, records, &used);
 	if (used > 0)
@@ -233,10 +405,14 @@ static void say_goodbye(struct leg *leg)
 
 void leg_close(struct leg *leg)
 {
-	if (leg->tls != NULL && leg->fd >= 0 && !leg->finishing && !leg->broken)
+	bool records = leg->tls != NULL || leg->kernel != NULL;
+
+	if (records && leg->fd >= 0 && !leg->finishing && !leg->broken)
 		say_goodbye(leg);
 	tls_stream_free(leg->tls);
 	leg->tls = NULL;
+	ktls_control_free(leg->kernel);
+	leg->kernel = NULL;
 	buffer_deinit(&leg->input);
 	buffer_deinit(&leg->output);
 	if (leg->fd >= 0)
@@ -246,5 +422,7 @@ void leg_close(struct leg *leg)
 
 const char *leg_reason(const struct leg *leg)
 {
-	return leg->tls ? tls_stream_reason(leg->tls) : "";
+	if (leg->kernel != NULL)
+		return ktls_control_reason(leg->kernel);
+	return leg->tls != NULL ? tls_stream_reason(leg->tls) : "";
 }

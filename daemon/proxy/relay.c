@@ -12,13 +12,22 @@
  *
  * Half-close: when a leg has ended and its input is forwarded, the other leg is finished. The
  * session is over when both are finished. Input that is no whole frame at the end was cut off.
+ *
+ * A spliced direction goes the same way but for the moving (relay_splice.c); what its leg had
+ * received before it was spliced is forwarded first.
+ *
+ * Keys wear out (RFC 8446 5.5): at limits.key_records they are changed where the peer, the version
+ * and the kernel allow it; else the session is closed when every request has its answer.
  */
 #include "proxy/relay.h"
 
 #include "base/error.h"
+#include "proxy/relay_splice.h"
 
 #include <errno.h>
 #include <string.h>
+
+#define KEY_USE_EVERY 1024 /* frames between two looks at the record counters */
 
 static enum session_reason by_leg(unsigned int leg, enum session_reason near,
 				  enum session_reason far)
@@ -26,7 +35,7 @@ static enum session_reason by_leg(unsigned int leg, enum session_reason near,
 	return leg == LEG_NEAR ? near : far;
 }
 
-static void stop_rest_timer(struct session *session, unsigned int from)
+void relay_rest_came(struct session *session, unsigned int from)
 {
 	timer_stop(ring_timers(session_ring(session)), &session->directions[from].frame_rest);
 }
@@ -52,7 +61,7 @@ static void answer_rest_expired(struct timer *timer)
 }
 
 /* A frame has begun; the rest must follow soon, from its first byte on. */
-static void start_rest_timer(struct session *session, unsigned int from)
+void relay_rest_awaited(struct session *session, unsigned int from)
 {
 	struct timer *timer = &session->directions[from].frame_rest;
 	clock_us allowed = session->snapshot->config->timeouts.frame_rest;
@@ -77,7 +86,7 @@ static size_t next_frame(struct session *session, unsigned int from)
 				&frame);
 	if (split == MC_SPLIT_FRAME) {
 		mc_stream_passed(&session->stream, direction, buffer_bytes(input), &frame);
-		stop_rest_timer(session, from);
+		relay_rest_came(session, from);
 		return frame.length;
 	}
 	if (split == MC_SPLIT_BAD)
@@ -90,7 +99,7 @@ static size_t next_frame(struct session *session, unsigned int from)
 				     SESSION_REASON_TARGET_TRUNCATED),
 			      "connection ended inside a frame");
 	else if (split == MC_SPLIT_MORE)
-		start_rest_timer(session, from);
+		relay_rest_awaited(session, from);
 	return 0;
 }
 
@@ -103,7 +112,7 @@ static size_t next_piece(struct session *session, unsigned int from)
 	return waiting < TLS_STREAM_RECORD_MAX ? waiting : TLS_STREAM_RECORD_MAX;
 }
 
-static void close_unsendable(struct session *session, unsigned int to, int error)
+void relay_unsendable(struct session *session, unsigned int to, int error)
 {
 	if (error == -ENOMEM)
 		session_close(session, SESSION_REASON_NO_MEMORY, NULL);
@@ -115,6 +124,51 @@ static void close_unsendable(struct session *session, unsigned int to, int error
 		session_close(session,
 			      by_leg(to, SESSION_REASON_CLIENT_LOST, SESSION_REASON_TARGET_LOST),
 			      strerrordesc_np(-error));
+}
+
+static struct leg *tls_leg(struct session *session)
+{
+	return &session->legs[session->role == SESSION_EDGE ? LEG_FAR : LEG_NEAR];
+}
+
+/* A key is used up. At twice the limit a session that never rests is closed all the same. */
+static void renew_keys(struct session *session, bool far_beyond)
+{
+	struct leg *leg = tls_leg(session);
+	int error = far_beyond ? -EOPNOTSUPP : leg_refresh_keys(leg);
+
+	if (error == -EOPNOTSUPP && far_beyond)
+		session_close(session, SESSION_REASON_KEY_LIMIT, "no pause between requests");
+	else if (error == -EOPNOTSUPP)
+		session->close_at_rest = true;
+	else if (error < 0)
+		relay_unsendable(session, leg == &session->legs[LEG_FAR], error);
+}
+
+void relay_count_key_use(struct session *session, unsigned int from)
+{
+	uint64_t limit = session->snapshot->config->limits.key_records, received, sent, used;
+	uint64_t every = limit / 8 < KEY_USE_EVERY ? limit / 8 : KEY_USE_EVERY;
+
+	if (session->directions[from].frames % every != 0)
+		return;
+	if (leg_key_use(tls_leg(session), &received, &sent) < 0)
+		return; /* the socket is lost; whoever uses it next says so */
+	used = received > sent ? received : sent;
+	if (used >= limit)
+		renew_keys(session, used >= 2 * limit);
+}
+
+static void close_at_rest(struct session *session)
+{
+	bool input = buffer_size(&session->legs[LEG_NEAR].input) > 0 ||
+		     buffer_size(&session->legs[LEG_FAR].input) > 0;
+	bool asked = session->protocol == CONFIG_PROTOCOL_MC &&
+		     session->directions[LEG_NEAR].frames != session->directions[LEG_FAR].frames;
+
+	if (session->close_at_rest && !input && !asked && leg_can_send(&session->legs[LEG_NEAR]) &&
+	    leg_can_send(&session->legs[LEG_FAR]))
+		session_close(session, SESSION_REASON_KEY_LIMIT, NULL);
 }
 
 static void forward(struct session *session, unsigned int from)
@@ -130,13 +184,29 @@ static void forward(struct session *session, unsigned int from)
 			return;
 		error = leg_send(target, buffer_bytes(&source->input), size);
 		if (error < 0) {
-			close_unsendable(session, !from, error);
+			relay_unsendable(session, !from, error);
 			return;
 		}
 		buffer_consume(&source->input, size);
 		direction->bytes += size;
 		direction->frames++;
+		relay_count_key_use(session, from);
+		if (session->state == SESSION_CLOSED)
+			return;
 	}
+}
+
+static void forward_spliced(struct session *session, unsigned int from)
+{
+	enum leg_event event = relay_splice_forward(session, from);
+
+	if (event != LEG_NOTHING)
+		relay_received(session, from, event);
+	else if (session->state != SESSION_CLOSED && relay_splice_cut_off(session, from))
+		session_close(session,
+			      by_leg(from, SESSION_REASON_CLIENT_TRUNCATED,
+				     SESSION_REASON_TARGET_TRUNCATED),
+			      "connection ended inside a frame");
 }
 
 /* The source has ended and everything is forwarded: the target is told. */
@@ -145,11 +215,12 @@ static void forward_end(struct session *session, unsigned int from)
 	struct leg *source = &session->legs[from], *target = &session->legs[!from];
 	int error;
 
-	if (!source->ended || buffer_size(&source->input) > 0 || !leg_can_send(target))
+	if (!source->ended || buffer_size(&source->input) > 0 ||
+	    relay_splice_in_frame(session, from) || !leg_can_send(target))
 		return;
 	error = leg_finish(target);
 	if (error < 0) {
-		close_unsendable(session, !from, error);
+		relay_unsendable(session, !from, error);
 		return;
 	}
 	if (session->state == SESSION_RELAYING)
@@ -161,15 +232,24 @@ static void steer_receiving(struct session *session, unsigned int from)
 	struct leg *source = &session->legs[from];
 	bool full = buffer_size(&source->input) >= session->snapshot->config->limits.frame;
 
-	/* A frame that is not whole never fills the input: the splitter bounds its length. */
-	leg_receive(source, !full);
+	/*
+	 * A frame that is not whole never fills the input: the splitter bounds its length. A watch
+	 * costs nothing while it is not looked at.
+	 */
+	leg_receive(source, source->watched || !full);
 }
 
 static void pump(struct session *session, unsigned int from)
 {
-	forward(session, from);
+	if (!relay_splice_in_frame(session, from))
+		forward(session, from);
+	if (session->state != SESSION_CLOSED && session->directions[from].spliced &&
+	    (relay_splice_in_frame(session, from) || buffer_size(&session->legs[from].input) == 0))
+		forward_spliced(session, from);
 	if (session->state != SESSION_CLOSED)
 		forward_end(session, from);
+	if (session->state != SESSION_CLOSED)
+		close_at_rest(session);
 	if (session->state == SESSION_CLOSED)
 		return;
 	steer_receiving(session, from);
@@ -180,8 +260,17 @@ static void pump(struct session *session, unsigned int from)
 				     clock_now() + session->snapshot->config->timeouts.drain);
 }
 
+/* An answer may let a waiting 1E request go. */
+static void pump_both(struct session *session, unsigned int from)
+{
+	pump(session, from);
+	if (session->state != SESSION_CLOSED && buffer_size(&session->legs[!from].input) > 0)
+		pump(session, !from);
+}
+
 void relay_start(struct session *session)
 {
+	relay_splice_choose(session);
 	session_enter(session, SESSION_RELAYING);
 	pump(session, LEG_NEAR);
 	if (session->state != SESSION_CLOSED)
@@ -218,12 +307,9 @@ void relay_received(struct session *session, unsigned int from, enum leg_event e
 	case LEG_NOTHING:
 		break;
 	case LEG_BYTES:
+	case LEG_READABLE:
 	case LEG_END:
-		pump(session, from);
-		/* An answer may let a waiting 1E request go. */
-		if (session->state != SESSION_CLOSED &&
-		    buffer_size(&session->legs[!from].input) > 0)
-			pump(session, !from);
+		pump_both(session, from);
 		break;
 	case LEG_TRUNCATED:
 		truncated(session, from);
@@ -234,14 +320,14 @@ void relay_received(struct session *session, unsigned int from, enum leg_event e
 			      leg_reason(leg));
 		break;
 	case LEG_ERROR:
-		close_unsendable(session, from, leg->error);
+		relay_unsendable(session, from, leg->error);
 		break;
 	}
 }
 
 void relay_sent(struct session *session, unsigned int to)
 {
-	pump(session, !to);
+	pump_both(session, !to);
 }
 
 void relay_expired(struct session *session)

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "proxy/relay.h"
+#include "proxy/relay_splice.h"
 #include "proxy/session_setup.h"
 #include "proxy/worker.h"
 
@@ -143,6 +144,9 @@ const struct session_reason_row session_reasons[SESSION_REASONS] = {
 					      "the rest of a begun answer did not come in time"},
 	[SESSION_REASON_DRAIN_TIMEOUT] = {"drain-timeout", LOG_LEVEL_INFO,
 					  "one side closed and the other stayed silent"},
+	[SESSION_REASON_KEY_LIMIT] = {"key-limit", LOG_LEVEL_INFO,
+				      "limits.key_records were sent or received under one key and "
+				      "it could not be changed; closed between two requests"},
 	[SESSION_REASON_NO_MEMORY] = {"no-memory", LOG_LEVEL_ERROR, "memory ran out"},
 	[SESSION_REASON_INTERNAL] = {"internal", LOG_LEVEL_ERROR,
 				     "a system call failed that should not; the detail names it"},
@@ -158,6 +162,24 @@ void session_set_deadline(struct session *session, clock_us when)
 {
 	if (timer_set(ring_timers(session_ring(session)), &session->deadline, when) < 0)
 		session_close(session, SESSION_REASON_NO_MEMORY, NULL);
+}
+
+static const struct leg *tls_leg(const struct session *session)
+{
+	return &session->legs[session->role == SESSION_EDGE ? LEG_FAR : LEG_NEAR];
+}
+
+bool session_keys_in_kernel(const struct session *session)
+{
+	return tls_leg(session)->kernel != NULL;
+}
+
+/* The answers' direction tells: requests are read by every engine. */
+static const char *session_engine(const struct session *session)
+{
+	const struct direction *answers = &session->directions[LEG_FAR];
+
+	return relay_engine_name(answers->spliced ? answers->engine : RELAY_ENGINE_COPY);
 }
 
 /* Who and where; the same fields in the opening and the closing line. */
@@ -183,6 +205,12 @@ static void log_parties(struct log_entry *entry, const struct session *session)
 	if (session->tls_version != NULL) {
 		log_field(entry, "tls", "%s", session->tls_version);
 		log_field(entry, "cipher", "%s", session->tls_cipher);
+		log_field(entry, "resumed", "%s", session->resumed ? "yes" : "no");
+		log_field(entry, "records", "%s",
+			  session_keys_in_kernel(session) ? "kernel" : "user");
+		if (session->user_why != NULL)
+			log_field(entry, "records-why", "%s", session->user_why);
+		log_field(entry, "relay", "%s", session_engine(session));
 	}
 }
 
@@ -247,12 +275,13 @@ static void free_session(struct session *session)
 
 	leg_close(&session->legs[LEG_NEAR]);
 	leg_close(&session->legs[LEG_FAR]);
+	for (unsigned int i = 0; i < LEGS; i++)
+		if (session->directions[i].pipe != NULL)
+			pipe_pool_give(session->worker->pipes, session->directions[i].pipe);
 	if (session->slot_taken)
 		plc_slots_give(snapshot->slots, session->plc, session->port,
 			       dialled ? clock_now() + snapshot->config->timeouts.plc_reopen : 0);
-	if (session->job != NULL)
-		handshake_free(session->job->handshake);
-	free(session->job);
+	handshake_job_free(session->job);
 	LIST_REMOVE(session, entry);
 	atomic_fetch_sub(&snapshot->sessions, 1);
 	worker_session_gone(session->worker);
@@ -280,6 +309,8 @@ void session_close(struct session *session, enum session_reason reason, const ch
 	timer_stop(timers, &session->directions[LEG_NEAR].frame_rest);
 	timer_stop(timers, &session->directions[LEG_FAR].frame_rest);
 	ring_cancel(session_ring(session), &session->connect);
+	for (unsigned int i = 0; i < LEGS; i++)
+		relay_splice_cancel(session, i);
 	leg_cancel(&session->legs[LEG_NEAR]);
 	leg_cancel(&session->legs[LEG_FAR]);
 }
@@ -300,10 +331,8 @@ static void received(struct session *session, unsigned int leg, const struct op_
 		session_setup_received(session, event);
 }
 
-static void sent(struct session *session, unsigned int leg, const struct op_result *result)
+static void sent(struct session *session, unsigned int leg, int error)
 {
-	int error = leg_sent(&session->legs[leg], result);
-
 	if (session->state == SESSION_CLOSED)
 		return;
 	if (error < 0)
@@ -325,17 +354,23 @@ static void assert_accepted(const struct session *session, enum session_completi
 static void completed(struct op_owner *owner, struct op *op, const struct op_result *result)
 {
 	struct session *session = container_of(owner, struct session, owner);
+	struct leg *leg = &session->legs[op->tag];
 
 	if (op == &session->connect) {
 		assert_accepted(session, SESSION_ON_CONNECT);
 		if (session->state != SESSION_CLOSED)
 			session_setup_connected(session, result->res);
-	} else if (op == &session->legs[op->tag].recv) {
+	} else if (op == &leg->recv) {
 		assert_accepted(session, SESSION_ON_RECV);
 		received(session, op->tag, result);
 	} else {
 		assert_accepted(session, SESSION_ON_SEND);
-		sent(session, op->tag, result);
+		if (op == &leg->send)
+			sent(session, op->tag, leg_sent(leg, result));
+		else if (op == &leg->writable)
+			sent(session, op->tag, leg_writable(leg, result));
+		else
+			relay_splice_completed(session, op->tag, op, result);
 	}
 	session_settle(session);
 }
@@ -378,6 +413,15 @@ static int refuse(int fd, const char *why)
 	return -ENOMEM;
 }
 
+static void start_side(struct session *session, unsigned int side)
+{
+	struct op splice = {.owner = &session->owner, .tag = (uint8_t)side};
+
+	leg_init(&session->legs[side], session->worker->ring, &session->owner, (uint8_t)side);
+	session->directions[side].into = splice;
+	session->directions[side].out = splice;
+}
+
 int session_new(struct worker *worker, struct snapshot *snapshot, const struct config_edge *edge,
 		const struct config_gateway *gateway, int fd)
 {
@@ -401,7 +445,7 @@ int session_new(struct worker *worker, struct snapshot *snapshot, const struct c
 	session->deadline.expired = expired;
 	session->connect.owner = &session->owner;
 	for (unsigned int i = 0; i < LEGS; i++)
-		leg_init(&session->legs[i], worker->ring, &session->owner, (uint8_t)i);
+		start_side(session, i);
 	leg_open(&session->legs[LEG_NEAR], fd);
 	worker_session_added(worker, session);
 	session_setup_begin(session);

@@ -17,9 +17,11 @@
 #define MCSEAL_PROXY_SESSION_H
 
 #include "mc/mc_stream.h"
+#include "proxy/capabilities.h"
 #include "proxy/handshake_pool.h"
 #include "proxy/leg.h"
 #include "proxy/snapshot.h"
+#include "ring/pipe_pool.h"
 
 #include <stdint.h>
 #include <sys/queue.h>
@@ -47,7 +49,7 @@ enum session_completion {
 	SESSION_ON_HANDSHAKE,
 	SESSION_ON_CONNECT,
 	SESSION_ON_RECV,
-	SESSION_ON_SEND,
+	SESSION_ON_SEND, /* and what else makes room: a writable socket, a splice */
 	SESSION_ON_DEADLINE,
 	SESSION_COMPLETIONS,
 };
@@ -82,6 +84,7 @@ enum session_reason {
 	SESSION_REASON_REQUEST_INCOMPLETE,
 	SESSION_REASON_ANSWER_INCOMPLETE,
 	SESSION_REASON_DRAIN_TIMEOUT,
+	SESSION_REASON_KEY_LIMIT,
 	SESSION_REASON_NO_MEMORY,
 	SESSION_REASON_INTERNAL,
 	SESSION_REASON_SHUTDOWN,
@@ -109,6 +112,18 @@ enum { LEG_NEAR, LEG_FAR, LEGS }; /* accepted, dialled */
 struct direction {
 	struct timer frame_rest; /* a frame has begun and is not whole */
 	uint64_t bytes, frames;  /* forwarded */
+
+	/* Where it is spliced (relay_splice.c); of the frame that is on its way. */
+	bool spliced;
+	bool gathered;           /* this frame is read and sent instead */
+	bool lowat_set;          /* SO_RCVLOWAT of the source is not 1 */
+	bool last;               /* behind it the source held nothing */
+	uint32_t frame;          /* bytes; 0: none */
+	uint32_t missing, piped; /* of it: not yet in the pipe; in the pipe */
+	struct pipe *pipe;       /* held while a frame is in it */
+	struct op into, out;     /* IORING_OP_SPLICE */
+	int into_res;
+	enum relay_engine engine; /* of spliced ones */
 };
 
 struct worker;
@@ -158,6 +173,9 @@ struct session {
 	char detail[HANDSHAKE_REASON_SIZE]; /* of the reason, for the log line */
 	char serial[48];                    /* of the peer's certificate */
 	const char *tls_version, *tls_cipher;
+	const char *user_why; /* records are made in user space though the kernel might have */
+	bool resumed;
+	bool close_at_rest; /* a key is used up and cannot be changed */
 };
 
 /*
@@ -176,5 +194,7 @@ void session_enter(struct session *session, enum session_state state);
 /* (Re)arms the deadline of the state. */
 void session_set_deadline(struct session *session, clock_us when);
 struct ring *session_ring(const struct session *session);
+/* The TLS leg's records are the kernel's. */
+bool session_keys_in_kernel(const struct session *session);
 
 #endif

@@ -247,6 +247,7 @@ static void shake_hands(struct session *session, const struct tls_context *conte
 	job->context = context;
 	job->fd = fd;
 	job->time_allowed = time_allowed;
+	job->ktls = config_ktls(session->snapshot->config, session->edge, session->gateway);
 	if (session->role == SESSION_EDGE) {
 		job->server.address = session->route->gateways[session->gateway_at];
 		job->server.name = session->route->server_name;
@@ -283,20 +284,24 @@ static void remember_peer(struct session *session, const struct handshake_peer *
 
 static void after_arming(struct session *session);
 
-/* The keys go to the record layer; from here on nobody else touches the socket. */
+/* The record layer takes over; from here on nobody else touches the socket. */
 static void arm(struct session *session)
 {
 	struct handshake_job *job = session->job;
-	unsigned int leg = session->role == SESSION_EDGE ? LEG_FAR : LEG_NEAR;
-	int error;
+	struct leg *leg = &session->legs[session->role == SESSION_EDGE ? LEG_FAR : LEG_NEAR];
+	int error = 0;
 
 	session_enter(session, SESSION_ARMING);
-	session->tls_version = handshake_version(job->handshake);
-	session->tls_cipher = handshake_cipher(job->handshake);
+	session->tls_version = job->tls_version;
+	session->tls_cipher = job->tls_cipher;
+	session->resumed = job->resumed;
+	session->user_why = job->user_why;
 	remember_peer(session, &job->peer);
-	error = tls_stream_new(job->handshake, &session->legs[leg].tls);
-	handshake_free(job->handshake);
-	free(job);
+	leg->kernel = job->kernel;
+	job->kernel = NULL;
+	if (leg->kernel == NULL)
+		error = tls_stream_new(job->handshake, &leg->tls);
+	handshake_job_free(job);
 	session->job = NULL;
 	if (error < 0)
 		session_close(session, SESSION_REASON_NO_MEMORY, NULL);

@@ -9,6 +9,7 @@
 
 #define RECEIVE_BUFFERS 512 /* 2 MiB a worker, shared by its sessions for the moment of a recv */
 #define TRIM_FROM       64  /* sessions at once, after which unused memory is worth giving back */
+#define PIPES           64  /* 16 pages each when full; sessions hold one only for a frame */
 #define CLAIM_TIME      (2 * CLOCK_SEC)
 #define CLAIM_PAUSE     20000 /* microseconds */
 #define ACCEPT_PAUSE    (100 * CLOCK_MS)
@@ -121,7 +122,10 @@ static void *run(void *argument)
 	struct worker *worker = argument;
 
 	/* The thread that makes the ring is the only one that may submit to it. */
-	worker->error = ring_new(worker->engine, RECEIVE_BUFFERS, &worker->woken, &worker->ring);
+	worker->error = ring_new(worker->capabilities->loop, RECEIVE_BUFFERS, &worker->woken,
+				 &worker->ring);
+	if (worker->error == 0 && worker->capabilities->relay != RELAY_ENGINE_COPY)
+		worker->error = pipe_pool_new(PIPES, &worker->pipes);
 	if (worker->error == 0) {
 		inbox_init(&worker->inbox, worker->ring);
 		start_accepting(worker);
@@ -134,6 +138,7 @@ static void *run(void *argument)
 			abort(); /* no session could ever end; the service is started anew */
 	inbox_deliver(&worker->inbox);
 	ring_free(worker->ring);
+	pipe_pool_free(worker->pipes);
 	inbox_deinit(&worker->inbox);
 	return NULL;
 }
@@ -233,8 +238,8 @@ static int start(struct worker *worker)
 	return worker->error;
 }
 
-int worker_new(unsigned int number, enum ring_engine engine, struct snapshot *snapshot,
-	       struct handshake_pool *pool, struct worker **out)
+int worker_new(unsigned int number, const struct capabilities *capabilities,
+	       struct snapshot *snapshot, struct handshake_pool *pool, struct worker **out)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
 	int error;
@@ -242,7 +247,7 @@ int worker_new(unsigned int number, enum ring_engine engine, struct snapshot *sn
 	if (worker == NULL)
 		return -ENOMEM;
 	worker->number = number;
-	worker->engine = engine;
+	worker->capabilities = capabilities;
 	worker->pool = pool;
 	worker->snapshot = snapshot_reference(snapshot);
 	worker->owner.complete = completed;

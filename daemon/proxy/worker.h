@@ -38,8 +38,10 @@ struct worker {
 	struct session_list sessions;
 	size_t session_count, most_sessions; /* now; at once since there were none */
 
+	struct pipe_pool *pipes;
+
 	pthread_t thread;
-	enum ring_engine engine;
+	const struct capabilities *capabilities;
 	unsigned int number;
 	sem_t started, emptied; /* run() tells start and stop */
 	struct message stop;
@@ -49,10 +51,10 @@ struct worker {
 
 /*
  * Opens all listeners of the configuration (logging the one that fails) and starts the thread.
- * Blocks until it runs. 0 or -errno.
+ * `capabilities` outlive the worker. Blocks until it runs. 0 or -errno.
  */
-int worker_new(unsigned int number, enum ring_engine engine, struct snapshot *snapshot,
-	       struct handshake_pool *pool, struct worker **worker);
+int worker_new(unsigned int number, const struct capabilities *capabilities,
+	       struct snapshot *snapshot, struct handshake_pool *pool, struct worker **worker);
 /*
  * Stops in two steps, because sessions in a handshake end only when the pool has answered:
  * closes listeners and sessions and returns when no session will start a handshake any more ...

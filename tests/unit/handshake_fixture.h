@@ -94,7 +94,7 @@ struct call {
 
 /* The thread of the test: its ring, and what it has asked for. */
 static struct {
-	enum ring_engine engine;
+	struct capabilities capabilities; /* keys stay in user space */
 	struct ring *ring;
 	struct op_owner woken;
 	struct inbox inbox;
@@ -140,20 +140,20 @@ static inline void answered(struct message *message)
 static inline int set_up(void **state)
 {
 	memset(&desk, 0, sizeof(desk));
-	desk.engine = *(enum ring_engine *)*state;
+	desk.capabilities.loop = *(enum ring_engine *)*state;
 	desk.woken.complete = woken;
-	if (ring_new(desk.engine, 2, &desk.woken, &desk.ring) < 0)
+	if (ring_new(desk.capabilities.loop, 2, &desk.woken, &desk.ring) < 0)
 		return -1;
 	inbox_init(&desk.inbox, desk.ring);
 	desk.guard.expired = took_too_long;
 	if (timer_set(ring_timers(desk.ring), &desk.guard, clock_now() + PATIENT) < 0)
 		return -1;
-	return handshake_pool_new(desk.engine, 1, 1000, &desk.clients);
+	return handshake_pool_new(&desk.capabilities, 1, 1000, &desk.clients);
 }
 
 static inline void open_pool(unsigned int threads, unsigned int limit)
 {
-	assert_int_equal(handshake_pool_new(desk.engine, threads, limit, &desk.pool), 0);
+	assert_int_equal(handshake_pool_new(&desk.capabilities, threads, limit, &desk.pool), 0);
 }
 
 static inline void close_call(struct call *call)

@@ -36,6 +36,10 @@ static void test_defaults(void **state)
 	assert_int_equal(config->limits.sessions, 10000);
 	assert_int_equal(config->limits.handshakes, 512);
 	assert_int_equal(config->limits.frame, CONFIG_FRAME_MAX_DEFAULT);
+	assert_int_equal(config->limits.key_records, 23726566);
+	assert_int_equal(config->ktls, CONFIG_KTLS_AUTO);
+	assert_int_equal(config->gateways[0].ktls, CONFIG_KTLS_DEFAULT);
+	assert_int_equal(config->edges[0].ktls, CONFIG_KTLS_DEFAULT);
 	assert_int_equal(config->plcs[0].ports[0].connections, 1);
 	assert_int_equal(config->plcs[0].ports[0].protocol, CONFIG_PROTOCOL_MC);
 	assert_false(config->identities[0].edge);
@@ -50,9 +54,9 @@ static void test_defaults(void **state)
 }
 
 static const char full[] =
-	"log_level = debug workers = 3 engine = epoll mark = 77\n"
+	"log_level = debug workers = 3 engine = uring-splice mark = 77 ktls = off\n"
 	"timeouts { handshake = 0.25 keepalive_idle = 7 plc_reopen = 0 user_timeout = 1.000001 }\n"
-	"limits { sessions = 5 handshakes = 6 frame = 256 }\n"
+	"limits { sessions = 5 handshakes = 6 frame = 256 key_records = 4294967295 }\n"
 	"plc \"p1\" {\n"
 	"  address = fd30::10 sni = { \"a.example\", \"B.example\" }\n"
 	"  port \"5007\" { connections = 4 }\n"
@@ -65,7 +69,7 @@ static const char full[] =
 	"identity \"other\" { match = { \"dns:SCADA.example\", \"email:a@b\", \"cn:a b\","
 	" \"serial:00:0A:fF@CN=Plant \\\\, CA\", \"role:operator\" } plcs = { \"p2\" } }\n"
 	"gateway \"g\" { listen = { 127.0.0.1:8443, \"[::1]:8443\" } " CREDENTIALS
-	" plc = p1 plc_port = 5006 }\n"
+	" plc = p1 plc_port = 5006 ktls = required }\n"
 	"edge \"e\" { listen = \"0.0.0.0:15007\" " CREDENTIALS "destination = \"10.0.0.2:5007\"\n"
 	"  source \"s\" { addresses = { 10.1.0.0/16, \"fd10::/64\" } users = { \"root\", \"0\" }\n"
 	"    cgroups = { \"/a/b.service\" } certificate = \"@/cert.pem\" key = \"@/key.pem\" }\n"
@@ -139,13 +143,16 @@ static void test_everything_set(void **state)
 	(void)state;
 	assert_int_equal(config->log_level, LOG_LEVEL_DEBUG);
 	assert_int_equal(config->workers, 3);
-	assert_int_equal(config->engine, CONFIG_ENGINE_EPOLL);
+	assert_int_equal(config->engine, CONFIG_ENGINE_URING_SPLICE);
+	assert_int_equal(config->ktls, CONFIG_KTLS_OFF);
+	assert_int_equal(config->gateways[0].ktls, CONFIG_KTLS_REQUIRED);
 	assert_int_equal(config->mark, 77);
 	assert_int_equal(config->timeouts.handshake, 250 * CLOCK_MS);
 	assert_int_equal(config->timeouts.plc_reopen, 0);
 	assert_int_equal(config->timeouts.user_timeout, CLOCK_SEC + 1);
 	assert_int_equal(config->timeouts.drain, 5 * CLOCK_SEC);
 	assert_int_equal(config->limits.frame, 256);
+	assert_int_equal(config->limits.key_records, UINT32_MAX);
 	check_full_plcs(config);
 	assert_ptr_equal(config->gateways[0].plc, &config->plcs[0]);
 	assert_int_equal(config->gateways[0].fixed_port, 5006);
@@ -187,6 +194,10 @@ static void test_dump_parses_back(void **state)
 			assert_string_equal(second.config->identities[0].matches[0].value,
 					    "urn:x:\"quoted\"");
 			check_full_edge(&second.config->edges[0]);
+			assert_int_equal(second.config->engine, CONFIG_ENGINE_URING_SPLICE);
+			assert_int_equal(second.config->ktls, CONFIG_KTLS_OFF);
+			assert_int_equal(second.config->gateways[0].ktls, CONFIG_KTLS_REQUIRED);
+			assert_int_equal(second.config->limits.key_records, UINT32_MAX);
 		}
 		free(text);
 		free(again);
@@ -463,6 +474,32 @@ static void check_options(const char *manual, const struct config_section *secti
 		check_options(manual, &section->sections[i]);
 }
 
+/* A listener's own word counts, else the top level's. */
+static void test_ktls_of_listeners(void **state)
+{
+	static const enum config_ktls words[] = {CONFIG_KTLS_DEFAULT, CONFIG_KTLS_AUTO,
+						 CONFIG_KTLS_REQUIRED, CONFIG_KTLS_OFF};
+	struct outcome outcome = load_valid(VALID EDGE);
+	struct config *config = outcome.config;
+
+	(void)state;
+	for (size_t top = 1; top < ARRAY_SIZE(words); top++) {
+		for (size_t own = 0; own < ARRAY_SIZE(words); own++) {
+			enum config_ktls expected = own == 0 ? words[top] : words[own];
+
+			config->ktls = words[top];
+			config->gateways[0].ktls = words[own];
+			config->edges[0].ktls = words[ARRAY_SIZE(words) - 1 - own];
+			assert_int_equal(config_ktls(config, NULL, &config->gateways[0]), expected);
+			expected = words[ARRAY_SIZE(words) - 1 - own];
+			if (expected == CONFIG_KTLS_DEFAULT)
+				expected = words[top];
+			assert_int_equal(config_ktls(config, &config->edges[0], NULL), expected);
+		}
+	}
+	drop(&outcome);
+}
+
 static void test_manual_names_every_option(void **state)
 {
 	char *manual = read_doc("docs/mcseald.conf.md");
@@ -538,6 +575,10 @@ static void test_example_file(void **state)
 	assert_memory_equal(&outcome.config->limits, &plain.config->limits,
 			    sizeof(plain.config->limits));
 	assert_int_equal(outcome.config->mark, plain.config->mark);
+	assert_int_equal(outcome.config->engine, plain.config->engine);
+	assert_int_equal(outcome.config->ktls, plain.config->ktls);
+	assert_int_equal(outcome.config->gateways[0].ktls, CONFIG_KTLS_DEFAULT);
+	assert_int_equal(outcome.config->edges[0].ktls, CONFIG_KTLS_DEFAULT);
 	drop(&outcome);
 	drop(&plain);
 	free(filled);
@@ -558,6 +599,7 @@ int main(void)
 		cmocka_unit_test(test_find_plc),
 		cmocka_unit_test(test_find_route),
 		cmocka_unit_test(test_identity_may),
+		cmocka_unit_test(test_ktls_of_listeners),
 		cmocka_unit_test(test_manual_names_every_option),
 		cmocka_unit_test(test_manual_examples),
 		cmocka_unit_test(test_example_file),

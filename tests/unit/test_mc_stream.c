@@ -345,6 +345,62 @@ static void test_e71_buffers(void **state)
 	pass(&stream, MC_ANSWER, "e250", 2);
 }
 
+/* A head's worth of any answer tells the length, and one byte less does not. */
+static void answer_heads_tell_the_length(void **state)
+{
+	static const struct {
+		enum mc_family family;
+		enum mc_code code;
+		const char *answer;
+		size_t head, length;
+	} rows[] = {
+		{MC_FAMILY_3E, MC_CODE_BINARY, "\xd0\0\0\xff\xff\x03\0\x04\0\0\0\x34\x12", 9, 13},
+		{MC_FAMILY_3E, MC_CODE_ASCII, "D00000FF03FF000008000012AB", 18, 26},
+		{MC_FAMILY_4E, MC_CODE_BINARY, "\xd4\0\1\0\0\0\0\xff\xff\x03\0\x04\0\0\0\x34\x12",
+		 13, 17},
+		{MC_FAMILY_4E, MC_CODE_ASCII, "D4000001000000FF03FF000008000012AB", 26, 34},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct mc_stream stream = {.family = (uint8_t)rows[i].family,
+					   .code = (uint8_t)rows[i].code};
+		const uint8_t *bytes = (const uint8_t *)rows[i].answer;
+		struct mc_frame frame;
+
+		assert_int_equal(mc_stream_answer_head(&stream), rows[i].head);
+		assert_in_range(rows[i].head, 1, MC_STREAM_HEAD_MAX);
+		assert_int_equal(
+			mc_stream_split(&stream, MC_ANSWER, bytes, rows[i].head - 1, 8200, &frame),
+			MC_SPLIT_MORE);
+		assert_int_equal(frame.length, 0);
+		assert_int_equal(
+			mc_stream_split(&stream, MC_ANSWER, bytes, rows[i].head, 8200, &frame),
+			MC_SPLIT_MORE);
+		assert_int_equal(frame.length, rows[i].length);
+	}
+}
+
+/* A 1E answer's length is told by its complete code and the request before. */
+static void a_1e_head_tells_the_length(void **state)
+{
+	static const uint8_t request[] = {0x01, 0xff, 0x0a, 0, 0x64, 0, 0, 0, 0x20, 0x44, 3, 0};
+	struct mc_stream stream = {0};
+	struct mc_frame frame;
+
+	(void)state;
+	assert_int_equal(mc_stream_answer_head(&stream), 1);
+	assert_int_equal(
+		mc_stream_split(&stream, MC_REQUEST, request, sizeof(request), 8200, &frame),
+		MC_SPLIT_FRAME);
+	mc_stream_passed(&stream, MC_REQUEST, request, &frame);
+	assert_int_equal(mc_stream_answer_head(&stream), 2);
+	assert_int_equal(
+		mc_stream_split(&stream, MC_ANSWER, (const uint8_t *)"\x81\0", 2, 8200, &frame),
+		MC_SPLIT_MORE);
+	assert_int_equal(frame.length, 8);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -357,6 +413,8 @@ int main(void)
 		cmocka_unit_test(test_1e_points_zero_means_256),
 		cmocka_unit_test(test_lower_case),
 		cmocka_unit_test(test_e71_buffers),
+		cmocka_unit_test(answer_heads_tell_the_length),
+		cmocka_unit_test(a_1e_head_tells_the_length),
 	};
 
 	return cmocka_run_group_tests(tests, make_page, NULL);

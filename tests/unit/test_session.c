@@ -19,6 +19,7 @@
 #include "proxy/worker.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -33,6 +34,7 @@ static int owner_outcome;
 static struct client_owner owner_answer;
 static bool established; /* the accepted connection, when its owner is looked for */
 static int open_descriptors;
+static bool keys_to_kernel; /* handshakes end with the keys in the kernel */
 
 static int open_descriptor(void)
 {
@@ -123,6 +125,15 @@ bool client_owner_in_cgroup(const struct client_owner *owner, const char *path)
 	return false;
 }
 
+void handshake_job_free(struct handshake_job *job)
+{
+	if (job == NULL)
+		return;
+	free(job->handshake);
+	free(job->kernel);
+	free(job);
+}
+
 void handshake_pool_start(struct handshake_pool *pool, struct handshake_job *job)
 {
 	(void)pool;
@@ -139,21 +150,83 @@ struct handshake {
 	int unused;
 };
 
-void handshake_free(struct handshake *handshake)
+/* Records of the kernel: the test says what comes out when something other than data is there. */
+struct ktls_control {
+	int unused;
+};
+
+static struct {
+	int control;      /* what ktls_control_receive() finds */
+	int said_closed;  /* what saying close_notify comes to */
+	bool update_due;  /* until it was done */
+	int update;       /* what it comes to */
+	uint64_t records; /* under each key */
+	int refresh;      /* what asking for new keys comes to */
+	int closed, updates, refreshes;
+} kernel;
+
+void ktls_control_free(struct ktls_control *control)
 {
-	free(handshake);
+	free(control);
 }
 
-const char *handshake_version(const struct handshake *handshake)
+int ktls_control_receive(struct ktls_control *control, clock_us now)
 {
-	(void)handshake;
-	return "TLSv1.3";
+	(void)control;
+	(void)now;
+	return kernel.control;
 }
 
-const char *handshake_cipher(const struct handshake *handshake)
+bool ktls_control_broken(struct ktls_control *control, int error)
 {
-	(void)handshake;
-	return "TLS_AES_128_GCM_SHA256";
+	(void)control, (void)error;
+	return false;
+}
+
+bool ktls_control_update_due(const struct ktls_control *control)
+{
+	(void)control;
+	return kernel.update_due;
+}
+
+int ktls_control_update(struct ktls_control *control)
+{
+	(void)control;
+	if (kernel.update == 0) {
+		kernel.update_due = false;
+		kernel.updates++;
+	}
+	return kernel.update;
+}
+
+int ktls_control_say_closed(struct ktls_control *control)
+{
+	(void)control;
+	if (kernel.said_closed == 0)
+		kernel.closed++;
+	return kernel.said_closed;
+}
+
+int ktls_control_use(const struct ktls_control *control, enum ktls_direction direction,
+		     uint64_t *records)
+{
+	(void)control;
+	(void)direction;
+	*records = kernel.records;
+	return 0;
+}
+
+int ktls_control_refresh(struct ktls_control *control)
+{
+	(void)control;
+	kernel.refreshes++;
+	return kernel.refresh;
+}
+
+const char *ktls_control_reason(const struct ktls_control *control)
+{
+	(void)control;
+	return "test";
 }
 
 int tls_stream_new(struct handshake *handshake, struct tls_stream **stream)
@@ -201,6 +274,19 @@ size_t tls_stream_replies(struct tls_stream *stream, uint8_t *records)
 	(void)stream;
 	(void)records;
 	return 0;
+}
+
+void tls_stream_use(const struct tls_stream *stream, uint64_t *received, uint64_t *sent)
+{
+	(void)stream;
+	*received = *sent = kernel.records;
+}
+
+int tls_stream_refresh(struct tls_stream *stream)
+{
+	(void)stream;
+	kernel.refreshes++;
+	return kernel.refresh;
 }
 
 const char *tls_stream_reason(const struct tls_stream *stream)
@@ -259,6 +345,7 @@ static uid_t users[1];
 static struct config config;
 static struct snapshot snapshot;
 static struct worker worker;
+static const struct capabilities capabilities; /* the copying engine */
 static struct tls_context gateway_context = {.role = TLS_ROLE_GATEWAY};
 static struct tls_context edge_context = {.role = TLS_ROLE_EDGE};
 static struct tls_context *gateway_contexts[] = {&gateway_context};
@@ -279,7 +366,7 @@ static void fill_config(void)
 			     .frame_rest = CLOCK_SEC,
 			     .plc_reopen = 500 * CLOCK_MS,
 			     .drain = 5 * CLOCK_SEC},
-		.limits = {.sessions = 100, .handshakes = 10, .frame = 8200},
+		.limits = {.sessions = 100, .handshakes = 10, .frame = 8200, .key_records = 1000},
 		.plcs = plcs,
 		.plc_count = 1,
 		.identities = identities,
@@ -309,14 +396,15 @@ static int set_up(void **state)
 	memset(&fake, 0, sizeof(fake));
 	posted = NULL;
 	dial_error = origdst_outcome = owner_outcome = 0;
-	established = false;
+	established = keys_to_kernel = false;
 	snapshot = (struct snapshot){.config = &config,
 				     .gateways = gateway_contexts,
 				     .sources = source_contexts,
 				     .source_count = 1};
 	atomic_init(&snapshot.references, 1);
 	assert_int_equal(plc_slots_new(&config, &snapshot.slots), 0);
-	worker = (struct worker){.ring = &fake};
+	memset(&kernel, 0, sizeof(kernel));
+	worker = (struct worker){.ring = &fake, .capabilities = &capabilities};
 	LIST_INIT(&worker.sessions);
 	open_descriptors = count_descriptors();
 	return 0;
@@ -357,7 +445,9 @@ static void shake(int result, int identity, bool mcseal)
 	job->result = result;
 	job->peer.identity = identity < 0 ? NULL : &identities[identity];
 	job->peer.mcseal = mcseal;
-	if (result == 0)
+	if (result == 0 && keys_to_kernel)
+		job->kernel = calloc(1, sizeof(*job->kernel));
+	else if (result == 0)
 		job->handshake = calloc(1, sizeof(*job->handshake));
 	job->message.deliver(&job->message);
 }
@@ -457,7 +547,8 @@ static void assert_armed_accepted(const struct session *session)
 	for (size_t i = 0; i < fake.armed_count; i++) {
 		static const int completion[] = {[OP_CONNECT] = SESSION_ON_CONNECT,
 						 [OP_RECV] = SESSION_ON_RECV,
-						 [OP_SEND] = SESSION_ON_SEND};
+						 [OP_SEND] = SESSION_ON_SEND,
+						 [OP_POLL] = SESSION_ON_SEND};
 
 		assert_true(accepts & 1U << completion[fake.armed[i]->kind]);
 	}
@@ -869,6 +960,140 @@ static void an_owed_answer_makes_it_truncated(void **state)
 	assert_int_equal(look(), SESSION_REASON_TARGET_TRUNCATED);
 }
 
+/* --- kernel TLS ------------------------------------------------------------------------------ */
+
+static struct session *with_keys_in_kernel(enum session_role role)
+{
+	keys_to_kernel = true;
+	return in(role, SESSION_RELAYING);
+}
+
+static void records_of_the_kernel_are_plain_here(void **state)
+{
+	struct session *session = with_keys_in_kernel(SESSION_GATEWAY);
+	struct leg *near = &session->legs[LEG_NEAR];
+
+	(void)state;
+	assert_true(near->recv.unsure);
+	fake_deliver(&fake, &near->recv, request, sizeof(request));
+	assert_memory_equal(fake.sent, request, sizeof(request));
+	fake_complete(&fake, &session->legs[LEG_FAR].send, sizeof(request));
+	fake_deliver(&fake, &session->legs[LEG_FAR].recv, answer, sizeof(answer));
+	assert_memory_equal(fake.sent + sizeof(request), answer, sizeof(answer));
+	fake_complete(&fake, &near->send, sizeof(answer));
+	watch(session);
+	session_close(session, SESSION_REASON_SHUTDOWN, NULL);
+	look();
+	assert_int_equal(kernel.closed, 1); /* close_notify */
+}
+
+/* recv fails on a record that is no data; what it was decides. */
+static void control_records(void **state)
+{
+	static const struct {
+		int control;
+		enum session_reason reason; /* NONE: the session goes on */
+	} rows[] = {
+		{KTLS_CONTROL_NOTHING, SESSION_REASON_NONE},
+		{KTLS_CONTROL_END, SESSION_REASON_CLIENT_TRUNCATED},
+		{-EPROTO, SESSION_REASON_CLIENT_TLS},
+		{-EBADMSG, SESSION_REASON_CLIENT_TLS},
+		{-EDQUOT, SESSION_REASON_CLIENT_TLS},
+		{-ECONNRESET, SESSION_REASON_CLIENT_LOST},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct session *session = with_keys_in_kernel(SESSION_GATEWAY);
+
+		kernel.control = rows[i].control;
+		watch(session);
+		fake_complete(&fake, &session->legs[LEG_NEAR].recv, -EIO);
+		if (rows[i].reason == SESSION_REASON_NONE) {
+			assert_true(op_armed(&session->legs[LEG_NEAR].recv));
+			session_close(session, SESSION_REASON_SHUTDOWN, NULL);
+			look();
+		} else {
+			assert_int_equal(look(), rows[i].reason);
+		}
+		plc_slots_free(snapshot.slots);
+		assert_int_equal(plc_slots_new(&config, &snapshot.slots), 0);
+	}
+}
+
+static void close_notify_half_closes(void **state)
+{
+	struct session *session = with_keys_in_kernel(SESSION_GATEWAY);
+
+	(void)state;
+	kernel.control = KTLS_CONTROL_CLOSED;
+	fake_complete(&fake, &session->legs[LEG_NEAR].recv, -EIO);
+	assert_int_equal(session->state, SESSION_DRAINING);
+	assert_true(session->legs[LEG_FAR].finished && !session->legs[LEG_NEAR].finished);
+	kernel.said_closed = -EAGAIN; /* the client reads slowly */
+	fake_complete(&fake, &session->legs[LEG_FAR].recv, 0);
+	assert_false(session->legs[LEG_NEAR].finished);
+	kernel.said_closed = 0;
+	watch(session);
+	fake_complete(&fake, &session->legs[LEG_NEAR].writable, POLLOUT);
+	assert_int_equal(look(), SESSION_REASON_FINISHED);
+}
+
+/* No byte may leave between our KeyUpdate and the new key, nor in the middle of one send. */
+static void keys_change_when_nothing_is_being_sent(void **state)
+{
+	struct session *session = with_keys_in_kernel(SESSION_GATEWAY);
+	struct leg *near = &session->legs[LEG_NEAR];
+
+	(void)state;
+	fake_deliver(&fake, &near->recv, request, sizeof(request));
+	fake_complete(&fake, &session->legs[LEG_FAR].send, sizeof(request));
+	fake_deliver(&fake, &session->legs[LEG_FAR].recv, answer, sizeof(answer));
+	kernel.update_due = true;
+	fake_complete(&fake, &near->recv, -EIO);
+	assert_int_equal(kernel.updates, 0);
+	kernel.update = -EAGAIN;
+	fake_complete(&fake, &near->send, sizeof(answer));
+	assert_int_equal(kernel.updates, 0);
+	kernel.update = 0;
+	fake_complete(&fake, &near->writable, POLLOUT);
+	assert_int_equal(kernel.updates, 1);
+	watch(session);
+	session_close(session, SESSION_REASON_SHUTDOWN, NULL);
+	look();
+}
+
+static void exchange(struct session *session)
+{
+	fake_deliver(&fake, &session->legs[LEG_NEAR].recv, request, sizeof(request));
+	fake_complete(&fake, &session->legs[LEG_FAR].send, sizeof(request));
+	fake_deliver(&fake, &session->legs[LEG_FAR].recv, answer, sizeof(answer));
+	if (session->state == SESSION_RELAYING)
+		fake_complete(&fake, &session->legs[LEG_NEAR].send, sizeof(answer));
+}
+
+static void used_up_keys_are_changed_or_the_session_closed(void **state)
+{
+	struct session *session = with_keys_in_kernel(SESSION_GATEWAY);
+
+	(void)state;
+	config.limits.key_records = 16;
+	exchange(session);
+	exchange(session);
+	assert_int_equal(kernel.refreshes, 0);
+	kernel.records = 16;
+	exchange(session);
+	exchange(session);
+	assert_true(kernel.refreshes > 0 && session->state == SESSION_RELAYING);
+	/* This kernel cannot: in the pause after the answer. */
+	kernel.refresh = -EOPNOTSUPP;
+	exchange(session);
+	watch(session);
+	exchange(session);
+	assert_int_equal(look(), SESSION_REASON_KEY_LIMIT);
+	assert_int_equal(kernel.closed, 1);
+}
+
 static void session_limit_refuses(void **state)
 {
 	(void)state;
@@ -887,15 +1112,25 @@ static unsigned int pick(unsigned int *seed, unsigned int below)
 
 static void random_completion(struct op *op, unsigned int *seed)
 {
-	static const int errors[] = {-ECANCELED, -ECONNRESET, -EPIPE, -ETIMEDOUT, 0};
+	static const int errors[] = {-ECANCELED, -ECONNRESET, -EIO, -ETIMEDOUT, 0};
+	static const int controls[] = {
+		KTLS_CONTROL_NOTHING, KTLS_CONTROL_CLOSED, KTLS_CONTROL_END, -EPROTO, -EDQUOT,
+		-ECONNRESET};
+	static const int sendings[] = {0, 0, -EAGAIN, -EPIPE};
 	static const char *const junk[] = {"C", "X", "G", "\x50\0\0\xff\xff\x03"};
 	uint8_t header[PROXY_HEADER_MAX];
 	unsigned int choice = pick(seed, 10);
 
+	kernel.control = controls[pick(seed, 6)];
+	kernel.update_due = pick(seed, 4) == 0;
+	kernel.update = sendings[pick(seed, 4)];
+	kernel.said_closed = sendings[pick(seed, 4)];
 	if (op->cancelled || choice == 0)
 		fake_complete(&fake, op, errors[op->cancelled ? 0 : pick(seed, 5)]);
 	else if (op->kind == OP_SEND)
 		fake_complete(&fake, op, (int)op->total);
+	else if (op->kind == OP_POLL)
+		fake_complete(&fake, op, POLLOUT);
 	else if (op->kind == OP_CONNECT)
 		fake_complete(&fake, op, 0);
 	else if (choice == 1)
@@ -931,6 +1166,7 @@ static void random_walks_leave_nothing(void **state)
 
 		gateways[0].plc = pick(&seed, 2) ? plcs : NULL;
 		routes[0].proxy_header = pick(&seed, 4) > 0;
+		keys_to_kernel = pick(&seed, 2);
 		start(pick(&seed, 2) ? SESSION_EDGE : SESSION_GATEWAY);
 		while (worker.session_count > 0) {
 			if (steps++ == 200)
@@ -992,6 +1228,11 @@ int main(void)
 		CASE(blocked_direction_stops_receiving),
 		CASE(an_owed_answer_makes_it_truncated),
 		CASE(session_limit_refuses),
+		CASE(records_of_the_kernel_are_plain_here),
+		CASE(control_records),
+		CASE(close_notify_half_closes),
+		CASE(keys_change_when_nothing_is_being_sent),
+		CASE(used_up_keys_are_changed_or_the_session_closed),
 		CASE(random_walks_leave_nothing),
 		CASE(documentation_names_every_state_and_reason),
 	};
