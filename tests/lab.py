@@ -7,8 +7,10 @@ ended and whose output is always looked at, and MC frames for tests that want th
     client 10.10.0.2 -- 10.10.0.1 edge 10.20.0.1 -- 10.20.0.2 gateway 10.30.0.1 -- 10.30.0.10 plc
     (the same with fd10::, fd20::, fd30::)
 """
+import collections
 import contextlib
 import ctypes
+import hashlib
 import json
 import os
 import pathlib
@@ -27,6 +29,8 @@ BUILD = pathlib.Path(os.environ.get("MCSEAL_BUILD", ROOT / "build" / "release"))
 PKI_TOOL = ROOT / "certs" / "mcseal-pki"
 # Sanitizers slow everything down; deadlines of the tests stretch by this factor.
 PATIENCE = float(os.environ.get("MCSEAL_PATIENCE", "1"))
+# The stock Debian kernel that this runs in: 6.1, 6.12, newest; None on the machine itself.
+KERNEL = os.environ.get("MCSEAL_KERNEL")
 SANITIZER = re.compile(r"ERROR: (Address|Leak|Thread)Sanitizer|WARNING: ThreadSanitizer|"
                        r"runtime error:|SUMMARY: .*Sanitizer")
 
@@ -60,6 +64,21 @@ def run(*command, check=True, **options):
     if check and result.returncode != 0:
         raise LabError(f"{' '.join(map(str, command))}: exit {result.returncode}\n{result.stdout}")
     return result
+
+
+def engines():
+    """What `engine` is to be tried with: all of them where there is kernel TLS for sure."""
+    return ["splice", "uring-splice", "copy", "epoll"] if KERNEL else ["auto", "epoll"]
+
+
+def tls_statistics(process="thread-self"):
+    """Counters of kernel TLS in that process's network namespace; all 0 without kernel TLS."""
+    path = pathlib.Path(f"/proc/{process}/net/tls_stat")
+    counters = collections.Counter()
+    if path.exists():
+        counters.update({name: int(value) for name, value in
+                         map(str.split, path.read_text().splitlines())})
+    return counters
 
 
 # --- processes --------------------------------------------------------------------------------------
@@ -138,6 +157,8 @@ def assert_clean(process, status):
         raise LabError(f"sanitizer report from {process.command[0]}:\n{text[-8000:]}")
     if status != 0:
         raise LabError(f"{process.command[0]} ended with {status}:\n{text[-3000:]}")
+    if KERNEL and isinstance(process, Daemon):
+        process.assert_records()
 
 
 class Plc(Process):
@@ -164,17 +185,47 @@ class Plc(Process):
         return self.events("event=request")
 
 
-class Daemon(Process):
-    """mcseald with the configuration `text`."""
+# The peer's FIN came before the keys were handed over: ENOTCONN, and no harm done.
+EARLY_END = 'records-why="Transport endpoint is not connected"'
 
-    def __init__(self, folder, text, netns=None, name="mcseald", uid=None, env=None, ready=True):
+
+class Daemon(Process):
+    """mcseald with the configuration `text`.
+
+    In a lab kernel each of its sessions has to have its keys in the kernel, unless the
+    configuration or the test (records="user": some need not) says otherwise.
+    """
+
+    def __init__(self, folder, text, netns=None, name="mcseald", uid=None, env=None, ready=True,
+                 records=None):
         folder = pathlib.Path(folder)
         self.config = folder / f"{name}.conf"
         self.config.write_text(text)
         super().__init__([BUILD / "mcseald", self.config], folder / f"{name}.log", netns, uid=uid,
                          env=env)
+        self.records = records or ("user" if "ktls = off" in text else "kernel")
+        self.opened = []
+        self.installed = collections.Counter()  # before the first session, then after the last
         if ready:
             self.wait_text(r"\bready workers=", 10)
+            self.installed = tls_statistics(self.pid)
+
+    def stop(self, number=signal.SIGTERM, seconds=10.0):
+        if KERNEL and self.alive():
+            # No session between the look at the log and the one at the counters is missed.
+            self.opened = self.lines(r"\bsession-open\b.* records=kernel\b")
+            self.installed = tls_statistics(self.pid) - self.installed
+        return super().stop(number, seconds)
+
+    def assert_records(self):
+        """No session fell back to user space, and what says `kernel` was really installed."""
+        refused = [line for line in self.lines(r"\bsession-open\b.* records=user\b")
+                   if EARLY_END not in line]
+        if self.records == "kernel" and refused:
+            raise LabError("not in the kernel:\n" + "\n".join(refused))
+        for counter in ("TlsTxSw", "TlsRxSw"):
+            if self.installed[counter] < len(self.opened):
+                raise LabError(f"{len(self.opened)} sessions, {counter}: {self.installed}")
 
     def closed(self, reason, seconds=5.0):
         """Waits for a session that closed with this reason; its log line."""
@@ -204,16 +255,40 @@ def stopping(*processes):
 
 
 class Pki:
-    """A CA of mcseal-pki in a folder."""
+    """A CA of mcseal-pki in a folder.
+
+    What the same calls made before is taken from the folder MCSEAL_PKI_CACHE, if there is one: an
+    emulated machine takes seconds for a certificate. Tests of mcseal-pki itself do not come here.
+    """
+
+    CACHE = os.environ.get("MCSEAL_PKI_CACHE")
 
     def __init__(self, folder, *options):
         self.folder = pathlib.Path(folder)
-        run(PKI_TOOL, "init", self.folder, *options)
+        self.history = [PKI_TOOL.read_text(), time.strftime("%F", time.gmtime())]
+        self._call(["init", self.folder], ["init", *options])
         self.ca = self.folder / "ca.pem"
         self.crl = self.folder / "crl.pem"
 
+    def _call(self, prefix, words):
+        self.history += words
+        command = [*prefix, *words[words[0] == "init":]]
+        if not self.CACHE:
+            run(PKI_TOOL, *command)
+            return
+        key = hashlib.sha256(json.dumps([str(word) for word in self.history]).encode()).hexdigest()
+        kept = pathlib.Path(self.CACHE) / key
+        if kept.exists():
+            shutil.copytree(kept, self.folder, dirs_exist_ok=True)
+            return
+        run(PKI_TOOL, *command)
+        with contextlib.suppress(OSError):  # read-only, or somebody was faster
+            made = tempfile.mkdtemp(dir=self.CACHE)
+            shutil.copytree(self.folder, made, dirs_exist_ok=True)
+            os.rename(made, kept)
+
     def tool(self, *words):
-        return run(PKI_TOOL, "-d", self.folder, *words)
+        self._call(["-d", self.folder], words)
 
     def issue(self, kind, name, *options):
         self.tool(kind, name, *options)

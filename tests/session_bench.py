@@ -90,7 +90,7 @@ class Bench:
     EDGES = {"raw": ["raw"], "deaf": ["deaf"], "dead": ["dead"], "deaf-raw": ["deaf", "raw"],
              "dead-raw": ["dead", "raw"], "raw-second": ["raw", "second"]}
 
-    def __init__(self, folder, engine, timeouts=TIMEOUTS):
+    def __init__(self, folder, engine, timeouts=TIMEOUTS, head=""):
         self.pki = lab.Pki(folder / "pki")
         self.gateway_credentials = self.pki.gateway()
         self.edge_credentials, self.ana = self.pki.edge("office"), self.pki.client("ana")
@@ -101,7 +101,7 @@ class Bench:
         self.edge_ports = {name: lab.free_port() for name in self.EDGES}
         deadlines = " ".join(f"{name} = {value * P:.3f}" for name, value in timeouts.items())
         head = (f"log_level = debug\nengine = {engine}\nmark = 0\nworkers = 2\n"
-                f"timeouts {{ {deadlines} }}\n")
+                f"timeouts {{ {deadlines} }}\n{head}\n")
         self.gateway = lab.Daemon(folder, head + self.gateway_text(), name="gateway")
         self.edge = lab.Daemon(folder, head + self.edge_text(), name="edge")
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import pathlib
 import sys
 
@@ -6,13 +7,51 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import pytest  # noqa: E402
 
-pytest.register_assert_rewrite("session_bench", "target", "tls_papers", "tls_peer", "tls_records")
+pytest.register_assert_rewrite("crafted", "foreign_tls", "kernel_tls", "session_bench", "target",
+                               "tls_papers", "tls_peer", "tls_records")
 
+import kernel_tls  # noqa: E402
 import lab  # noqa: E402
 from session_bench import Bench  # noqa: E402
 from target import Target  # noqa: E402
 from tls_papers import Papers  # noqa: E402
 from tls_peer import keep  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "forges: sends records that the kernel cannot open")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_network():
+    """In a lab kernel: counters that no other test process adds to."""
+    with kernel_tls.own_network() if lab.KERNEL else contextlib.nullcontext():
+        yield
+
+
+@pytest.fixture(scope="session")
+def kernel_log():
+    return kernel_tls.KernelLog()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_keys_left(own_network):
+    yield
+    if lab.KERNEL:
+        kernel_tls.no_keys_left()
+
+
+@pytest.fixture(autouse=True)
+def quiet_kernel(request, own_network):
+    """In a lab kernel: it complains of nothing, and opened every record that nobody forged."""
+    if not lab.KERNEL:
+        yield
+        return
+    log, before = request.getfixturevalue("kernel_log"), lab.tls_statistics()
+    yield
+    assert log.complaints() == []
+    if not request.node.get_closest_marker("forges"):
+        assert lab.tls_statistics()["TlsDecryptError"] <= before["TlsDecryptError"]
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +87,7 @@ def hasty(tmp_path_factory, papers):
                                 proxy_header=0.4)
 
 
-@pytest.fixture(scope="module", params=["auto", "epoll"])
+@pytest.fixture(scope="module", params=lab.engines())
 def bench(request, tmp_path_factory):
     made = Bench(tmp_path_factory.mktemp(f"bench-{request.param}"), request.param)
     keep(made.gateway, made.edge)

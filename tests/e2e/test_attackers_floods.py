@@ -97,7 +97,7 @@ def test_flood_of_handshakes(tmp_path, papers, count, limit, first):
         assert len(site.plc.events("event=open")) == 4  # two polls, two new sessions
 
 
-@pytest.mark.parametrize("engine", ["auto", "epoll"])
+@pytest.mark.parametrize("engine", lab.engines())
 def test_limit_of_sessions(tmp_path, engine):
     with lab.Site(tmp_path, engine=engine, head="limits { sessions = 3 }") as site:
         flood = [dial(site.gateway_port) for _ in range(3)]

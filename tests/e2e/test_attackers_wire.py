@@ -124,7 +124,7 @@ class MiddleSite(lab.Site):
             f'gateways = {{ "127.0.0.1:{self.middle.port}" }}')
 
 
-@pytest.fixture(scope="module", params=["auto", "epoll"])
+@pytest.fixture(scope="module", params=lab.engines())
 def tapped(request, tmp_path_factory):
     """One site for all of these; a client's port tells its session in both daemons' logs."""
     with Middle() as middle, MiddleSite(

@@ -304,14 +304,17 @@ def test_epoll_where_uring_is_forbidden(tmp_path, engine):
             line = daemon.lines(r"\bengine loop=")[0]
             assert "loop=epoll" in line, line
             assert ("Operation not permitted" in line) == (engine == "auto"), line
+            assert re.search(r" io_uring=no io_uring-why=.* uring-splice=no ",
+                             daemon.lines(r"\binfo capabilities ")[0])
         result = site.mcping("poll", "D0", "960", "--count", "200", "--interval", "0",
                              "--verify", "--one-recv")
         assert "200 answers" in result.stdout and " 0 wrong" in result.stdout, result.stdout
 
 
-def test_uring_demanded_where_it_is_forbidden(tmp_path, pki):
-    refused = WithoutUring(tmp_path, text(pki, lab.free_port(), head="engine = uring"))
+@pytest.mark.parametrize("engine", ["splice", "uring-splice", "copy"])
+def test_uring_demanded_where_it_is_forbidden(tmp_path, pki, engine):
+    refused = WithoutUring(tmp_path, text(pki, lab.free_port(), head=f"engine = {engine}"))
     assert refused.popen.wait(10 * lab.PATIENCE) == 1
-    assert re.search(r'error engine-refused why="engine = uring, but io_uring is not to be had: .*'
+    assert re.search(rf'error engine-refused why="engine = {engine}, but io_uring is not to be had: .*'
                      'Operation not permitted"', refused.text()), refused.text()
     assert "loop=" not in refused.text() and "ready workers" not in refused.text()

@@ -56,7 +56,7 @@ class Everywhere:
 PATIENT = dict.fromkeys(TIMEOUTS, 60)
 
 
-@pytest.mark.parametrize("engine", ["auto", "epoll"])
+@pytest.mark.parametrize("engine", lab.engines())
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
 def test_daemon_ends_with_sessions_in_every_state(tmp_path, engine, number):
     """By SIGTERM soon, cleanly and with a word to everybody; by SIGKILL the system closes."""
