@@ -24,8 +24,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Handshakes, after which unused memory is worth giving back: some 50 KiB each while it lasts. */
-#define TRIM_FROM 64
+/* So long after the last handshake the C library is asked for what they have left behind. */
+#define TRIM_AFTER (200 * CLOCK_MS)
 
 /* How long a refused client may take to read its alert. */
 #define ALERT_TIME CLOCK_SEC
@@ -42,10 +42,10 @@ struct handshake_thread {
 	struct job_list talking; /* in progress */
 	struct job_list waiting; /* beyond the limit */
 	unsigned int in_progress, limit;
-	unsigned int untrimmed; /* handshakes since memory was given back */
-	bool taking;            /* jobs that wait are being begun */
-	struct timer eviction;  /* while jobs wait: when the oldest silent one must give way */
-	struct message stop;    /* the last one posted */
+	bool taking;           /* jobs that wait are being begun */
+	struct timer quiet;    /* no handshake for a while */
+	struct timer eviction; /* while jobs wait: when the oldest silent one must give way */
+	struct message stop;   /* the last one posted */
 	bool stopping;
 	const struct capabilities *capabilities;
 	sem_t started;
@@ -68,7 +68,6 @@ static void answer(struct handshake_job *job)
 	timer_stop(ring_timers(thread->ring), &job->deadline);
 	TAILQ_REMOVE(job->silent ? &thread->silent : &thread->talking, job, entry);
 	thread->in_progress--;
-	thread->untrimmed++;
 	if (job->result < 0) {
 		handshake_free(job->handshake);
 		ktls_control_free(job->kernel);
@@ -106,13 +105,13 @@ static void take_waiting(struct handshake_thread *thread)
 	schedule_eviction(thread);
 }
 
-/* The C library keeps what a burst of handshakes has freed in small pieces. */
-static void give_memory_back(struct handshake_thread *thread)
+/* It keeps what is freed in small pieces: some 50 KiB for each handshake of a burst. */
+static void give_memory_back(struct timer *timer)
 {
-	if (thread->in_progress > 0 || thread->untrimmed < TRIM_FROM)
-		return;
-	thread->untrimmed = 0;
-	(void)malloc_trim(0);
+	const struct handshake_thread *thread = container_of(timer, struct handshake_thread, quiet);
+
+	if (thread->in_progress == 0)
+		(void)malloc_trim(0);
 }
 
 static void end(struct handshake_job *job, int result)
@@ -127,7 +126,10 @@ static void end(struct handshake_job *job, int result)
 	}
 	answer(job);
 	take_waiting(thread);
-	give_memory_back(thread);
+	/* Without memory for a timer there is none to be given back either. */
+	if (thread->in_progress == 0)
+		(void)timer_set(ring_timers(thread->ring), &thread->quiet,
+				clock_now() + TRIM_AFTER);
 }
 
 /* What a refused client had sent already is thrown away until it closes. */
@@ -357,6 +359,7 @@ static void cancel_all(struct handshake_thread *thread)
 	struct handshake_job *job, *next;
 
 	timer_stop(ring_timers(thread->ring), &thread->eviction);
+	timer_stop(ring_timers(thread->ring), &thread->quiet);
 	while ((job = TAILQ_FIRST(&thread->waiting)) != NULL) {
 		TAILQ_REMOVE(&thread->waiting, job, entry);
 		job->result = -ECANCELED;
@@ -415,6 +418,7 @@ static int start_thread(struct handshake_thread *thread, const struct capabiliti
 	TAILQ_INIT(&thread->waiting);
 	thread->woken.complete = woken;
 	thread->eviction.expired = evict;
+	thread->quiet.expired = give_memory_back;
 	thread->limit = limit;
 	thread->capabilities = capabilities;
 	sem_init(&thread->started, 0, 0);

@@ -306,8 +306,12 @@ void relay_received(struct session *session, unsigned int from, enum leg_event e
 	switch (event) {
 	case LEG_NOTHING:
 		break;
-	case LEG_BYTES:
 	case LEG_READABLE:
+		/* While a frame was on its way, perhaps: it is no longer the last. */
+		session->directions[from].last = false;
+		pump_both(session, from);
+		break;
+	case LEG_BYTES:
 	case LEG_END:
 		pump_both(session, from);
 		break;

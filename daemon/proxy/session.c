@@ -214,15 +214,15 @@ static void log_parties(struct log_entry *entry, const struct session *session)
 	}
 }
 
-static void log_closed(const struct session *session)
+static void log_closed(const struct session *session, const char *detail)
 {
 	const struct session_reason_row *reason = &session_reasons[session->reason];
 	struct log_entry entry;
 
 	log_begin(&entry, reason->level, "session-closed");
 	log_field(&entry, "reason", "%s", reason->name);
-	if (session->detail[0] != '\0')
-		log_field(&entry, "detail", "%s", session->detail);
+	if (detail != NULL)
+		log_field(&entry, "detail", "%s", detail);
 	log_parties(&entry, session);
 	log_field(&entry, "requests", "%llu",
 		  (unsigned long long)session->directions[LEG_NEAR].frames);
@@ -302,9 +302,7 @@ void session_close(struct session *session, enum session_reason reason, const ch
 	if (session->state == SESSION_CLOSED)
 		return;
 	session->reason = reason;
-	if (detail != NULL)
-		snprintf(session->detail, sizeof(session->detail), "%s", detail);
-	log_closed(session);
+	log_closed(session, detail);
 	session_enter(session, SESSION_CLOSED);
 	timer_stop(timers, &session->directions[LEG_NEAR].frame_rest);
 	timer_stop(timers, &session->directions[LEG_FAR].frame_rest);

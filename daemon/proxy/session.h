@@ -117,7 +117,7 @@ struct direction {
 	bool spliced;
 	bool gathered;           /* this frame is read and sent instead */
 	bool lowat_set;          /* SO_RCVLOWAT of the source is not 1 */
-	bool last;               /* behind it the source held nothing */
+	bool last;               /* behind it the source holds nothing */
 	uint32_t frame;          /* bytes; 0: none */
 	uint32_t missing, piped; /* of it: not yet in the pipe; in the pipe */
 	struct pipe *pipe;       /* held while a frame is in it */
@@ -170,8 +170,7 @@ struct session {
 	bool slot_taken;
 	clock_us slot_until;
 
-	char detail[HANDSHAKE_REASON_SIZE]; /* of the reason, for the log line */
-	char serial[48];                    /* of the peer's certificate */
+	char serial[48]; /* of the peer's certificate */
 	const char *tls_version, *tls_cipher;
 	const char *user_why; /* records are made in user space though the kernel might have */
 	bool resumed;

@@ -55,13 +55,15 @@ struct op {
 	bool cancelled;
 	bool queued; /* on one of the ring's lists below */
 	bool linked; /* splice: the next one only runs when this one moved everything */
-	int fd;
-	int to;  /* splice: where to */
-	int res; /* of a completion that waits on the ready list */
 	short events;
-	const uint8_t *bytes; /* send: what is left */
-	size_t left, total;
-	struct address address; /* connect */
+	int fd;
+	int to;               /* splice: where to */
+	int res;              /* of a completion that waits on the ready list */
+	uint32_t left, total; /* bytes; of splice, `left` alone */
+	union {
+		const uint8_t *bytes;          /* send: what is left */
+		const struct address *address; /* connect */
+	};
 	TAILQ_ENTRY(op) entry;
 };
 

@@ -55,7 +55,7 @@ void ring_accept(struct ring *ring, struct op *op, int fd)
 
 void ring_connect(struct ring *ring, struct op *op, int fd, const struct address *address)
 {
-	op->address = *address;
+	op->address = address;
 	arm(ring, op, OP_CONNECT, fd);
 }
 
@@ -67,8 +67,8 @@ void ring_recv(struct ring *ring, struct op *op, int fd)
 void ring_send(struct ring *ring, struct op *op, int fd, const void *bytes, size_t size)
 {
 	op->bytes = bytes;
-	op->left = size;
-	op->total = size;
+	op->left = (uint32_t)size;
+	op->total = (uint32_t)size;
 	arm(ring, op, OP_SEND, fd);
 }
 
@@ -87,7 +87,7 @@ void ring_watch(struct ring *ring, struct op *op, int fd)
 void ring_splice_out(struct ring *ring, struct op *out, int pipe, int to, size_t size)
 {
 	out->to = to;
-	out->left = size;
+	out->left = (uint32_t)size;
 	out->linked = false;
 	arm(ring, out, OP_SPLICE, pipe);
 }
@@ -96,7 +96,7 @@ void ring_splice(struct ring *ring, struct op *into, struct op *out, int from, c
 		 int to, size_t size)
 {
 	into->to = pipe[1];
-	into->left = size;
+	into->left = (uint32_t)size;
 	into->linked = true;
 	arm(ring, into, OP_SPLICE, from);
 	ring_splice_out(ring, out, pipe[0], to, size);

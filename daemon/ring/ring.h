@@ -57,7 +57,7 @@ struct timer_heap *ring_timers(struct ring *ring);
 
 /* res = accepted descriptor (non-blocking, close-on-exec), again and again. Ends on error. */
 void ring_accept(struct ring *ring, struct op *op, int fd);
-/* res = 0 or -errno. `fd` is a non-blocking socket; the address is copied. */
+/* res = 0 or -errno. `fd` is a non-blocking socket; the address stays valid until completion. */
 void ring_connect(struct ring *ring, struct op *op, int fd, const struct address *address);
 /*
  * res > 0: that many bytes in result->buffer, again and again; res = 0: end of the stream (ends);
@@ -69,8 +69,8 @@ void ring_connect(struct ring *ring, struct op *op, int fd, const struct address
  */
 void ring_recv(struct ring *ring, struct op *op, int fd);
 /*
- * Sends all of `bytes` (which stay valid until completion): res = size, or -errno with an unknown
- * part sent. One send(2) for one call wherever the socket has room. No SIGPIPE.
+ * Sends all of `bytes` (which stay valid until completion; below 2 GiB): res = size, or -errno with
+ * an unknown part sent. One send(2) for one call wherever the socket has room. No SIGPIPE.
  */
 void ring_send(struct ring *ring, struct op *op, int fd, const void *bytes, size_t size);
 /* res = the poll(2) events that came, or -errno. One shot. */

@@ -166,7 +166,7 @@ static int send_some(struct op *op)
 		if (sent < 0)
 			return -errno;
 		op->bytes += sent;
-		op->left -= (size_t)sent;
+		op->left -= (uint32_t)sent;
 	}
 	return 0;
 }
@@ -183,7 +183,7 @@ static void start_send(struct ring *ring, struct op *op)
 
 static void start_connect(struct ring *ring, struct op *op)
 {
-	if (connect(op->fd, &op->address.any, address_size(&op->address)) == 0)
+	if (connect(op->fd, &op->address->any, address_size(op->address)) == 0)
 		ring_finish(ring, op, 0);
 	else if (errno == EINPROGRESS || errno == EINTR)
 		wait_for(ring, op);

@@ -165,7 +165,7 @@ static void uring_start(struct ring *ring, struct op *op)
 					       SOCK_CLOEXEC | SOCK_NONBLOCK);
 		break;
 	case OP_CONNECT:
-		io_uring_prep_connect(sqe, op->fd, &op->address.any, address_size(&op->address));
+		io_uring_prep_connect(sqe, op->fd, &op->address->any, address_size(op->address));
 		break;
 	case OP_RECV:
 		prepare_recv(sqe, op);
@@ -181,7 +181,7 @@ static void uring_start(struct ring *ring, struct op *op)
 		io_uring_prep_poll_multishot(sqe, op->fd, (unsigned int)op->events);
 		break;
 	case OP_SPLICE:
-		io_uring_prep_splice(sqe, op->fd, -1, op->to, -1, (unsigned int)op->left,
+		io_uring_prep_splice(sqe, op->fd, -1, op->to, -1, op->left,
 				     SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
 		sqe->flags |= linked ? IOSQE_IO_LINK : 0;
 		break;
@@ -236,14 +236,14 @@ static void ended_recv(struct ring *ring, struct op *op, int res, struct ring_bu
 
 static void ended_send(struct ring *ring, struct op *op, int res)
 {
-	if (res > 0 && (size_t)res < op->left && !op->cancelled) {
+	if (res > 0 && (uint32_t)res < op->left && !op->cancelled) {
 		op->bytes += res;
-		op->left -= (size_t)res;
+		op->left -= (uint32_t)res;
 		uring_start(ring, op);
 		return;
 	}
 	if (res > 0)
-		res = (size_t)res == op->left ? (int)op->total : -ECANCELED;
+		res = (uint32_t)res == op->left ? (int)op->total : -ECANCELED;
 	ring_deliver(op, res, false, NULL);
 }
 

@@ -87,7 +87,7 @@ void ring_accept(struct ring *ring, struct op *op, int fd)
 
 void ring_connect(struct ring *ring, struct op *op, int fd, const struct address *address)
 {
-	op->address = *address;
+	op->address = address;
 	fake_arm(ring, op, OP_CONNECT, fd);
 }
 
@@ -102,7 +102,7 @@ void ring_send(struct ring *ring, struct op *op, int fd, const void *bytes, size
 	memcpy(ring->sent + ring->sent_size, bytes, size);
 	ring->sent_size += size;
 	ring->sends++;
-	op->total = size;
+	op->total = (uint32_t)size;
 	fake_arm(ring, op, OP_SEND, fd);
 }
 

@@ -9,6 +9,8 @@
 #include "record_fixture.h"
 #include "tls_fixture.h"
 
+#include <signal.h>
+
 static void receive_all(int fd, uint8_t *bytes, size_t size)
 {
 	struct pollfd wait = {.fd = fd, .events = POLLIN};
@@ -230,6 +232,26 @@ static void stolen_byte_is_refused(void **state)
 	papers_end(&pair);
 }
 
+/* OpenSSL made a record that the socket did not take. */
+static void record_that_did_not_leave_is_refused(void **state)
+{
+	const struct linger at_once = {.l_onoff = 1};
+	struct pollfd wait;
+	struct papers_pair pair;
+
+	(void)state;
+	papers_start(&pair, &openssl_suites[0], true);
+	papers_shake(&pair);
+	setsockopt(pair.fds[1], SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	close(pair.fds[1]);
+	pair.fds[1] = -1;
+	wait = (struct pollfd){.fd = pair.fds[0], .events = POLLIN};
+	assert_int_equal(poll(&wait, 1, 5000), 1);
+	assert_int_equal(SSL_write(handshake_ssl(pair.handshake), "four", 4), -1);
+	assert_refused(&pair, "the peer was gone before the last record left");
+	papers_end(&pair);
+}
+
 static void changed_keys_are_refused(void **state)
 {
 	struct pollfd wait;
@@ -286,10 +308,12 @@ int main(void)
 		cmocka_unit_test(read_ahead_is_refused),
 		cmocka_unit_test(part_of_a_record_is_refused),
 		cmocka_unit_test(stolen_byte_is_refused),
+		cmocka_unit_test(record_that_did_not_leave_is_refused),
 		cmocka_unit_test(changed_keys_are_refused),
 		cmocka_unit_test(other_bio_is_refused),
 		cmocka_unit_test(notes_are_wiped),
 	};
 
+	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests_name("arming", tests, make_papers, remove_papers);
 }

@@ -745,7 +745,7 @@ static void edge_tries_the_next_gateway(void **state)
 	fake_complete(&fake, &session->connect, -ECONNREFUSED);
 	assert_int_equal(session->state, SESSION_DIALING);
 	assert_int_equal(session->gateway_at, 1);
-	assert_true(address_equal(&session->connect.address, &gateway_addresses[1]));
+	assert_true(address_equal(session->connect.address, &gateway_addresses[1]));
 	fake_complete(&fake, &session->connect, 0);
 	watch(session);
 	shake(-EPROTO, -1, false);
