@@ -54,21 +54,29 @@ class Cpio:
 
 
 def static_busybox():
-    """busybox's bytes. The dynamically linked one has the same name, and no libc to live on here."""
+    """busybox's bytes. The dynamically linked one has the same name, and no libc to live on."""
     content = BUSYBOX.read_bytes() if BUSYBOX.exists() else b""
     if not content or b"/ld-linux" in content[:4096]:
         raise InitramfsError(f"{BUSYBOX} is not the static one (package busybox-static)")
     return content
 
 
+def _show_depends(folder, release, name):
+    try:
+        return subprocess.run(
+            ["/sbin/modprobe", "-C", "/dev/null", "-d", folder, "-S", release, "--show-depends",
+             name], check=False, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL).stdout
+    except FileNotFoundError as error:
+        raise InitramfsError("/sbin/modprobe is missing (package kmod)") from error
+
+
 def boot_modules(folder, release):
     """Files of the boot modules and what they need, in load order."""
     paths = []
     for name in BOOT_MODULES:
-        listing = subprocess.run(
-            ["/sbin/modprobe", "-C", "/dev/null", "-d", folder, "-S", release, "--show-depends",
-             name], check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        for line in re.findall(r"^insmod (\S+)", listing.stdout, re.MULTILINE):
+        for line in re.findall(r"^insmod (\S+)", _show_depends(folder, release, name),
+                               re.MULTILINE):
             path = pathlib.Path(line)
             if path not in paths:
                 paths.append(path)

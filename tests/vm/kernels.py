@@ -26,6 +26,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
+import zlib
 
 import archive
 
@@ -233,7 +234,7 @@ def elf_of(bzimage):
         for found in re.finditer(re.escape(magic), bzimage):
             try:
                 content = unpack().decompress(bzimage[found.start():])
-            except (OSError, EOFError, ValueError, lzma.LZMAError, gzip.zlib.error):
+            except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error):
                 continue
             if content.startswith(ELF):
                 return content
@@ -252,7 +253,7 @@ class _Zstd:
 class _Gzip:
     @staticmethod
     def decompress(content):
-        return gzip.zlib.decompressobj(31).decompress(content)
+        return zlib.decompressobj(31).decompress(content)
 
 
 def _publish(name, target):

@@ -30,10 +30,13 @@ BOOT_SECONDS = 180
 # `quiet`: each character on the serial line costs an exit from the emulator. RCU: an overloaded
 # host delays a virtual CPU by seconds, which is no stall of the kernel. maxcpus=1: the kernel
 # rewrites its own code while it starts, and QEMU's threads now and then run a stale breakpoint of
-# that on another CPU ("Oops: int3", seen on 6.12); guest/start brings the others in later.
+# that on another CPU ("Oops: int3", seen on 6.12); guest/start brings the others in later. lpj,
+# noreplace-smp: they come quickly. tsc: reading the clock without leaving the emulated CPU; QEMU
+# counts the same time for all of them, which the kernel cannot know.
 COMMAND_LINE = ("console=ttyS0 quiet panic=-1 reboot=t no_timer_check mitigations=off "
                 "random.trust_cpu=on rcupdate.rcu_expedited=1 rcupdate.rcu_cpu_stall_timeout=120 "
-                "nowatchdog maxcpus=1 noreplace-smp lpj=20000000 tsc=reliable log_buf_len=4M printk.devkmsg=on rdinit=/init")
+                "nowatchdog maxcpus=1 noreplace-smp lpj=20000000 tsc=reliable log_buf_len=4M "
+                "printk.devkmsg=on rdinit=/init")
 PR_SET_PDEATHSIG = 1
 
 
