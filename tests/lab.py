@@ -259,13 +259,14 @@ class Pki:
 
     What the same calls made before is taken from the folder MCSEAL_PKI_CACHE, if there is one: an
     emulated machine takes seconds for a certificate. Tests of mcseal-pki itself do not come here.
+    Two CAs made by the same calls are then one CA, unless `label` tells them apart.
     """
 
     CACHE = os.environ.get("MCSEAL_PKI_CACHE")
 
-    def __init__(self, folder, *options):
+    def __init__(self, folder, *options, label=""):
         self.folder = pathlib.Path(folder)
-        self.history = [PKI_TOOL.read_text(), time.strftime("%F", time.gmtime())]
+        self.history = [PKI_TOOL.read_text(), time.strftime("%F", time.gmtime()), label]
         self._call(["init", self.folder], ["init", *options])
         self.ca = self.folder / "ca.pem"
         self.crl = self.folder / "crl.pem"

@@ -85,11 +85,18 @@ def stunnel(folder, name, service, stdin=b"", ready=True):
     return process
 
 
-def nginx(folder, name, server, port, listen=""):
-    """nginx with one stream server; ready when `port` takes connections."""
+def nginx(folder, name, server, port, listen="", more=()):
+    """nginx with a stream server, and `more` (server, port); ready when they take connections."""
     folder = pathlib.Path(folder) / name
     folder.mkdir()
     config = folder / "nginx.conf"
+    ports = [port, *[other for _, other in more]]
+    servers = "".join(f"""	server {{
+		listen 127.0.0.1:{number} {listen};
+		tcp_nodelay on;
+		{text}
+	}}
+""" for number, text in zip(ports, [server, *[text for text, _ in more]]))
     # The http part is there for its temporary folders alone: the defaults are the system's.
     config.write_text(f"""load_module {STREAM_MODULE};
 daemon off;
@@ -98,15 +105,12 @@ pid {folder}/pid;
 error_log stderr info;
 events {{ worker_connections 256; }}
 stream {{
-	server {{
-		listen 127.0.0.1:{port} {listen};
-		tcp_nodelay on;
-		{server}
-	}}
-}}
+{servers}}}
 """)
     process = Peer(["nginx", "-p", folder, "-c", config, "-e", "stderr"], folder / "log")
-    lab.wait_for(lambda: listening(port, process), f"nginx on port {port}", 10)
+    for number in ports:
+        lab.wait_for(lambda: listening(number, process),  # pylint: disable=cell-var-from-loop
+                     f"nginx on port {number}", 10)
     return process
 
 

@@ -68,7 +68,7 @@ class Papers:
 
     def __init__(self, folder):
         self.pki = lab.Pki(folder / "pki", "--name", "Plant CA")
-        self.foreign = lab.Pki(folder / "foreign", "--name", "Plant CA")
+        self.foreign = lab.Pki(folder / "foreign", "--name", "Plant CA", label="foreign")
         pki = self.pki
         self.gateway = pki.gateway("gw", ("127.0.0.1",), ("gw.plant.example",))
         self.edge = pki.edge("office")

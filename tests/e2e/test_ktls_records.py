@@ -130,6 +130,15 @@ def test_records_over_seconds(bench, tmp_path, role):
 
 
 @roles
+def test_always_a_request_under_way(bench, tmp_path, role):
+    """The next frame comes while the one before is still being moved."""
+    with link(bench, role, tmp_path) as it:
+        it.send(it.seal(it.small)) if role == "gateway" else it.begin()
+        for _ in range(100):
+            it.round()
+
+
+@roles
 def test_harmless_alert(bench, tmp_path, role):
     """user_canceled is the one alert that ends nothing (RFC 8446 6.1)."""
     with link(bench, role, tmp_path) as it:
