@@ -187,7 +187,7 @@ static int measure(struct session *session, unsigned int from)
 static void give_pipe_back(struct session *session, struct direction *direction)
 {
 	if (direction->pipe != NULL)
-		pipe_pool_give(session->worker->pipes, direction->pipe);
+		pipe_pool_give(session->worker->pipes, direction->pipe, direction->piped == 0);
 	direction->pipe = NULL;
 }
 

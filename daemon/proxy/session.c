@@ -277,7 +277,7 @@ static void free_session(struct session *session)
 	leg_close(&session->legs[LEG_FAR]);
 	for (unsigned int i = 0; i < LEGS; i++)
 		if (session->directions[i].pipe != NULL)
-			pipe_pool_give(session->worker->pipes, session->directions[i].pipe);
+			pipe_pool_give(session->worker->pipes, session->directions[i].pipe, false);
 	if (session->slot_taken)
 		plc_slots_give(snapshot->slots, session->plc, session->port,
 			       dialled ? clock_now() + snapshot->config->timeouts.plc_reopen : 0);

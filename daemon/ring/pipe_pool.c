@@ -120,15 +120,13 @@ struct pipe *pipe_pool_take(struct pipe_pool *pool, uint64_t session, uint32_t f
 	return pipe;
 }
 
-void pipe_pool_give(struct pipe_pool *pool, struct pipe *pipe)
+void pipe_pool_give(struct pipe_pool *pool, struct pipe *pipe, bool empty)
 {
-	struct pipe_record *record = pipe->record;
 	char bytes[4096];
 
-	/* Of a session that ended in the middle of a frame. */
-	while (record->left > 0 && read(pipe->ends[0], bytes, sizeof(bytes)) > 0)
+	while (!empty && read(pipe->ends[0], bytes, sizeof(bytes)) > 0)
 		;
-	*record = (struct pipe_record){.read_end = pipe->ends[0], .write_end = pipe->ends[1]};
+	*pipe->record = (struct pipe_record){.read_end = pipe->ends[0], .write_end = pipe->ends[1]};
 	SLIST_INSERT_HEAD(&pool->free, pipe, entry);
 }
 

@@ -56,8 +56,11 @@ void pipe_pool_free(struct pipe_pool *pool);
 unsigned int pipe_pool_size(const struct pipe_pool *pool);
 /* NULL: all are in use. Session and direction are entered into its record. */
 struct pipe *pipe_pool_take(struct pipe_pool *pool, uint64_t session, uint32_t from);
-/* What is still in it is thrown away. */
-void pipe_pool_give(struct pipe_pool *pool, struct pipe *pipe);
+/*
+ * `empty`: the holder knows that nothing is in it. Else what is there is read and thrown away:
+ * never may one session's bytes go on into another's.
+ */
+void pipe_pool_give(struct pipe_pool *pool, struct pipe *pipe, bool empty);
 /* The shared memory: a struct pipe_records. Stays the pool's. */
 int pipe_pool_descriptor(const struct pipe_pool *pool);
 
