@@ -105,6 +105,12 @@ def kernel_side(daemons):
     return held
 
 
+def pages_of_sockets():
+    """Pages that the kernel has reserved for TCP; some stay with each CPU."""
+    text = pathlib.Path("/proc/self/net/sockstat").read_text()
+    return int(re.search(r"TCP: .* mem (\d+)", text).group(1))
+
+
 def given_back(field, start, full):
     """Nearly all that the sessions cost, in both daemons."""
     if lab.KERNEL:  # they cost too little for a proportion; the handshakes' memory is in between
@@ -121,6 +127,7 @@ def test_idle_sessions(tmp_path):
     with lab.stopping(field.edge, field.gateway, field.plc):
         with field.idle_sessions(200 if lab.KERNEL else 0):
             pass  # what the first handshakes leave in caches is not a session's
+        pages = pages_of_sockets()
         start, kernel_start = field.measure(), kernel_side([field.edge, field.gateway])
         for turn in ("first",) if lab.KERNEL else ("first", "second"):
             with field.idle_sessions(SESSIONS):
@@ -133,6 +140,7 @@ def test_idle_sessions(tmp_path):
                     assert kernel_full[f"pool threads of {daemon}"] == 0
                 lab.wait_for(lambda: kernel_side([field.edge, field.gateway]) == kernel_start,
                              "all of it gone", 60)
+                lab.wait_for(lambda: pages_of_sockets() <= pages + 256, "pages given back")
             if SANITIZED:
                 continue
             ended = lab.wait_for(lambda it=full: given_back(field, start, it), "memory given back")
