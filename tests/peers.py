@@ -153,8 +153,8 @@ class Certificates:
 
     IPS, NAMES = ("127.0.0.1", "::1"), (GATEWAY_NAME, PRESS_2_NAME, "press-1", "press-2")
 
-    def __init__(self, folder, *kind):
-        self.pki = lab.Pki(folder, *kind)
+    def __init__(self, folder, *kind, label=""):
+        self.pki = lab.Pki(folder, *kind, label=label)
         self.gateway = self.pki.gateway("gw", self.IPS, self.NAMES, *kind)
         self.client = self.pki.client("ana", "--p12", *kind)
         self.edge = self.pki.edge("office", *kind)

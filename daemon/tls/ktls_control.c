@@ -467,18 +467,32 @@ int ktls_control_receive(struct ktls_control *control, clock_us now)
 	return result;
 }
 
+/* What the kernel says once and never again, having given up the stream. */
+static const struct {
+	int error;
+	uint8_t alert;
+	const char *reason;
+} headers[] = {
+	{-EMSGSIZE, SSL_AD_RECORD_OVERFLOW, "peer sent a record that is too long"},
+	{-EBADMSG, SSL_AD_BAD_RECORD_MAC, "record altered, forged or out of order"},
+	{-EINVAL, SSL_AD_PROTOCOL_VERSION, "peer sent what is no record"},
+};
+
 bool ktls_control_broken(struct ktls_control *control, int error)
 {
-	bool overflow = error == -EMSGSIZE;
 	uint8_t type;
+	size_t i = 0;
 
-	/* A control record would be there to be seen. */
-	if (!overflow && (error != -EINVAL || ktls_peek_type(control->fd, &type) != -EAGAIN))
+	while (i < sizeof(headers) / sizeof(headers[0]) && headers[i].error != error)
+		i++;
+	if (i == sizeof(headers) / sizeof(headers[0]))
 		return false;
-	ktls_control_alert(control, overflow ? SSL_AD_RECORD_OVERFLOW : SSL_AD_PROTOCOL_VERSION);
-	(void)fail(control, -EBADMSG,
-		   overflow ? "peer sent a record that is too long"
-			    : "peer sent what is no record");
+	/* Splice's word for a control record? That would be there to be seen. */
+	if (error == -EINVAL && ktls_peek_type(control->fd, &type) != -EAGAIN)
+		return false;
+	/* Leaves only after a bad header: a forged record closes the sending side as well. */
+	ktls_control_alert(control, headers[i].alert);
+	(void)fail(control, -EBADMSG, headers[i].reason);
 	return true;
 }
 

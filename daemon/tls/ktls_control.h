@@ -67,10 +67,10 @@ void ktls_control_free(struct ktls_control *control);
  */
 int ktls_control_receive(struct ktls_control *control, clock_us now);
 /*
- * Before that, with what the data path saw (-errno): has the kernel given up the stream over a
- * record header? It says so once, with -EMSGSIZE or -EINVAL, and is silent from then on
- * (net/tls/tls_strp.c); -EINVAL is also splice's word for a record that is no data. True: the
- * peer is told by an alert, and ktls_control_reason() says what it was.
+ * Before that, with what the data path saw (-errno): has the kernel given up the stream? A record
+ * with a bad header or length is told once (-EMSGSIZE, -EBADMSG, -EINVAL), and the socket is silent
+ * from then on (net/tls/tls_strp.c); -EINVAL is also splice's word for a record that is no data.
+ * True: the peer was told by an alert, and ktls_control_reason() says what it was.
  */
 bool ktls_control_broken(struct ktls_control *control, int error);
 /* An answer to a KeyUpdate, or a KeyUpdate of our own, waits for the sending side to be still. */

@@ -116,11 +116,12 @@ def test_keys_that_wear_out(worn, tmp_path, role, version):
             it.goodbye()
             return
         rounds = 1
-        while not lab.readable(it.sock if role == "gateway" else it.plain, 0.02 * lab.PATIENCE):
-            it.round()
-            rounds += 1
-            assert rounds < 2 * LIMIT
-        line = it.closes("key-limit", verdict="goodbye")
+        with contextlib.suppress(*ENDED):  # it closed as we were asking: so that is not forwarded
+            while not lab.readable(it.sock if role == "gateway" else it.plain, 0.02):
+                it.round()
+                rounds += 1
+                assert rounds < 2 * LIMIT
+        line = it.closes("key-limit")
         assert f"requests={rounds} answers={rounds} " in line, line
         assert LIMIT - 4 <= rounds <= LIMIT + 4, rounds
 
@@ -146,7 +147,7 @@ def test_no_pause_for_new_keys(worn, tmp_path, role, version):
 
 POLLERS = 8
 # An emulated machine is slower by twenty.
-POLLS, INTERVAL, STORMS, EACH = (50, 0.06, 5, 100) if lab.KERNEL else (500, 0.002, 10, 1000)
+POLLS, INTERVAL, STORMS, EACH = (30, 0.1, 3, 100) if lab.KERNEL else (500, 0.002, 10, 1000)
 
 
 def poll_all(site):

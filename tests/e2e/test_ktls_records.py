@@ -210,13 +210,15 @@ def test_forged_record(bench, tmp_path, role, version, inside):
 @pytest.mark.forges
 @roles
 @versions
-@pytest.mark.parametrize("what", ["too-long", "repeated", "left-out", "no-header"])
+@pytest.mark.parametrize("what", ["too-long", "too-short", "repeated", "left-out", "no-header"])
 def test_broken_stream(bench, tmp_path, role, version, what):
     with link(bench, role, tmp_path, version) as it:
         it.begin()
         if what == "too-long":
             # RFC 5246 6.2.3 allows 2048 bytes more than a full record, RFC 8446 5.2 256.
             it.send(b"\x17\x03\x03" + (16384 + 2049).to_bytes(2, "big") + bytes(2000))
+        elif what == "too-short":
+            it.send(b"\x17\x03\x03\0\x05" + bytes(40))
         elif what == "repeated":
             record = it.seal(it.small)
             it.send(record)

@@ -23,7 +23,7 @@ def certificates(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def strangers(tmp_path_factory):
-    return peers.Certificates(tmp_path_factory.mktemp("strangers") / "pki")
+    return peers.Certificates(tmp_path_factory.mktemp("strangers") / "pki", label="strangers")
 
 
 def s_server(folder, certificates, *words, quiet=True,

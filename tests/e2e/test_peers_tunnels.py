@@ -20,7 +20,7 @@ def certificates(tmp_path_factory):
 @pytest.fixture(scope="module")
 def strangers(tmp_path_factory):
     """A CA that nobody here trusts; its client and gateway bear the right names."""
-    return peers.Certificates(tmp_path_factory.mktemp("strangers") / "pki")
+    return peers.Certificates(tmp_path_factory.mktemp("strangers") / "pki", label="strangers")
 
 
 @pytest.fixture
