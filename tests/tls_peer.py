@@ -204,5 +204,5 @@ def closed(daemon, sock, reason, detail=""):
     """The end of the session that carried this client."""
     port = sock if isinstance(sock, int) else sock.getsockname()[1]
     line = daemon.wait_text(rf"^.*session-closed .*client=127\.0\.0\.1:{port}\b.*$").group(0)
-    assert f"reason={reason} " in line and re.search(detail, line), line
+    assert re.search(f"reason=({reason}) ", line) and re.search(detail, line), line
     return line

@@ -60,6 +60,8 @@ class Plant:
         self.gateways = {name: lab.free_port() for name in gateways}
         self.edges = {f"{one}-{other}": lab.free_port() for one in ("auto", "off")
                       for other in ("auto", "off")} | {"held": lab.free_port()}
+        if strict:
+            self.edges["required-auto"] = lab.free_port()
         with socket.create_connection((self.plc.host, self.plc.port), 10) as sock:
             sock.sendall(lab.write_words(0, PATTERN))
             assert lab.receive_frame(sock) == lab.answer_3e(b"")
@@ -270,12 +272,21 @@ def test_no_module_of_one_cipher(tmp_path, modules, missing, there):
         closed(place.daemon, turned_away.port, "handshake-failed",
                re.escape(f"ktls = required, but: {NO_CIPHER}"))
         # Our two ends agree on AES-128-GCM.
-        both = place.client("auto-auto").read()
-        agreed = KERNEL if missing == "CHACHA20-POLY1305" else user(NO_CIPHER)
-        assert both.records() == {"edge": agreed, "gateway": agreed}
-        read_and_finish(lacking, having, strict, both)
+        both, demanding = place.client("auto-auto").read(), place.client("required-auto")
+        if missing == "AES-128-GCM":
+            assert both.records() == {"edge": user(NO_CIPHER), "gateway": user(NO_CIPHER)}
+            assert lab.receive_end(demanding.sock) == b""
+            closed(place.daemon, demanding.port, "gateways-failed",
+                   re.escape(f"ktls = required, but: {NO_CIPHER}"))
+            demanding.sock.close()
+            read_and_finish(lacking, having, strict, both)
+        else:
+            assert both.records() == demanding.read().records() == \
+                {"edge": KERNEL, "gateway": KERNEL}
+            read_and_finish(lacking, having, strict, both, demanding)
         installed = lab.tls_statistics() - before
-        assert installed["TlsTxSw"] == installed["TlsRxSw"] == (4 if agreed == KERNEL else 2)
+        assert installed["TlsTxSw"] == installed["TlsRxSw"] == (
+            2 if missing == "AES-128-GCM" else 6)
 
 
 # --- io_uring ------------------------------------------------------------------------------------

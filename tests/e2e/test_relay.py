@@ -173,9 +173,11 @@ def test_opaque_carries_any_bytes(tmp_path):
     listener.close()
 
 
-def test_five_hundred_sessions_at_once(tmp_path):
+def test_many_sessions_at_once(tmp_path):
+    # An emulated machine shakes hands ten times a second.
+    count = 40 if lab.KERNEL else 500
     with lab.Site(tmp_path, connections=600, plc_options=["--set", "D7=77"]) as site:
-        sockets = [site.connect() for _ in range(500)]
+        sockets = [site.connect() for _ in range(count)]
         for _ in range(3):
             for sock in sockets:
                 sock.sendall(lab.read_words(7, 1))
@@ -183,7 +185,7 @@ def test_five_hundred_sessions_at_once(tmp_path):
                 assert lab.words_of(lab.receive_frame(sock, 30)) == [77]
         for sock in sockets:
             sock.close()
-        lab.wait_for(lambda: site.gateway.reasons().count("finished") == 500, "500 ends", 20)
+        lab.wait_for(lambda: site.gateway.reasons().count("finished") == count, "all ends", 20)
 
 
 def test_one_slot_plc_polled_anew(tmp_path):

@@ -135,6 +135,7 @@ def test_edge_relaying_client(bench, how, reason, asking):
     bench.edge_works()
 
 
+@pytest.mark.forges
 @pytest.mark.parametrize("asking", [False, True], ids=["idle", "in-request"])
 @pytest.mark.parametrize("how, reason", [
     ("goodbye", "finished"), ("fin", "target-truncated"), ("rst", "target-lost"),
@@ -149,7 +150,8 @@ def test_edge_relaying_gateway(bench, how, reason, asking):
             gateway.sock.shutdown(socket.SHUT_WR)
         elif how == "garbage":
             gateway.sock.sendall(b"\x17\x03\x03\x00\x40" + bytes(64))
-            assert verdict(gateway) == "alert: bad record mac"
+            # No alert leaves a socket whose kernel could not open a record.
+            assert verdict(gateway) == ("cut" if lab.KERNEL else "alert: bad record mac")
         else:
             (reset if how == "rst" else socket.socket.close)(gateway.sock)
         assert ended(client) == b""
