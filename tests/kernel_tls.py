@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import errno
 import os
-import pathlib
 import socket
 import subprocess
 import sys

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What lies in a process's memory. As root: our daemons forbid it to everybody else."""
+import errno
 import pathlib
 import re
 
@@ -16,17 +17,30 @@ def areas(process):
     return [area for area in found if area]
 
 
+def read_area(memory, first, behind):
+    memory.seek(first)
+    content = b""
+    while len(content) < behind - first:
+        piece = memory.read(behind - first - len(content))
+        if not piece:
+            break
+        content += piece
+    return content
+
+
 def places(process, wanted):
-    """VmFlags of every area that holds the bytes `wanted`, once for each time."""
-    found = []
-    with open(f"/proc/{process.pid}/mem", "rb", buffering=0) as memory:
-        for first, behind, flags in areas(process):
-            memory.seek(first)
-            content = b""
-            while len(content) < behind - first:
-                piece = memory.read(behind - first - len(content))
-                if not piece:
-                    break
-                content += piece
-            found += [flags] * content.count(wanted)
+    """VmFlags of every area that holds the bytes `wanted`, once for each time.
+
+    The heap may shrink between the look at its bounds and the read: then all is read again.
+    """
+    for turn in range(5):
+        found = []
+        try:
+            with open(f"/proc/{process.pid}/mem", "rb", buffering=0) as memory:
+                for first, behind, flags in areas(process):
+                    found += [flags] * read_area(memory, first, behind).count(wanted)
+            return found
+        except OSError as error:
+            if error.errno != errno.EIO or turn == 4:
+                raise
     return found

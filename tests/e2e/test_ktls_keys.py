@@ -51,7 +51,7 @@ def assert_rekeyed(before, received=None, sent=None, at_least=0):
     assert grown["TlsRxRekeyError"] == grown["TlsTxRekeyError"] == 0, grown
 
 
-# --- asked for by the peer -----------------------------------------------------------------------------
+# --- asked for by the peer --------------------------------------------------------------------
 
 
 @roles
@@ -97,7 +97,7 @@ def test_key_updates_in_a_row(bench, tmp_path, role):
         it.goodbye()
 
 
-# --- by ourselves --------------------------------------------------------------------------------------
+# --- by ourselves -----------------------------------------------------------------------------
 
 
 @roles
@@ -143,7 +143,7 @@ def test_no_pause_for_new_keys(worn, tmp_path, role, version):
         assert 'reason=key-limit detail="no pause between requests"' in line, line
 
 
-# --- without end ---------------------------------------------------------------------------------------
+# --- without end ------------------------------------------------------------------------------
 
 POLLERS = 8
 # An emulated machine is slower by twenty.

@@ -25,7 +25,7 @@ def bench(request, tmp_path_factory):
     yield from crafted_bench(tmp_path_factory.mktemp("crafted"), request.param)
 
 
-# --- what must not disturb ---------------------------------------------------------------------------
+# --- what must not disturb --------------------------------------------------------------------
 
 
 @roles
@@ -173,7 +173,7 @@ def test_too_many_tickets(bench, tmp_path):
         it.closes("tls", "too many tickets")
 
 
-# --- what must end it -----------------------------------------------------------------------------------
+# --- what must end it -------------------------------------------------------------------------
 
 
 @roles

@@ -443,6 +443,37 @@ static void kernel_without_rekey(void **state)
 	ktls_control_free(control);
 }
 
+/* Told once; what is left of the socket says EAGAIN. */
+static void given_up_streams(void **state)
+{
+	static const struct {
+		int error;
+		uint8_t front; /* type of a record that is there, 0: none */
+		bool broken;
+		const char *alert;
+	} cases[] = {
+		{-EMSGSIZE, 0, true, "02 16"},  {-EBADMSG, 0, true, "02 14"},
+		{-EINVAL, 0, true, "02 46"},    {-EINVAL, 21, false, NULL},
+		{-EINVAL, 22, false, NULL},     {-EIO, 0, false, NULL},
+		{-EKEYEXPIRED, 0, false, NULL}, {-ECONNRESET, 0, false, NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct ktls_control *control = control_of(TRAFFIC_TLS_1_3, false, true);
+
+		if (cases[i].front != 0)
+			receive_hex(cases[i].front, "01 00");
+		assert_int_equal(ktls_control_broken(control, cases[i].error), cases[i].broken);
+		assert_int_equal(fake.out_count, cases[i].broken);
+		if (cases[i].broken)
+			assert_sent(0, 21, cases[i].alert);
+		assert_int_equal(ktls_control_reason(control)[0] != '\0', cases[i].broken);
+		assert_int_equal(fake.in_at, 0);
+		ktls_control_free(control);
+	}
+}
+
 static void we_refresh(void **state)
 {
 	struct ktls_control *control = control_of(TRAFFIC_TLS_1_3, true, true);
@@ -578,6 +609,7 @@ int main(void)
 		cmocka_unit_test(refused_send_key_ends_it),
 		cmocka_unit_test(refused_receive_key_ends_it),
 		cmocka_unit_test(kernel_without_rekey),
+		cmocka_unit_test(given_up_streams),
 		cmocka_unit_test(we_refresh),
 		cmocka_unit_test(tls_1_2_cannot_refresh),
 		cmocka_unit_test(storms_are_ended),
