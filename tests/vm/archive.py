@@ -14,7 +14,6 @@ import subprocess
 # Debian 13 knows the first name as a link to the second.
 KEYRINGS = [pathlib.Path("/usr/share/keyrings") / f"debian-archive-keyring.{suffix}"
             for suffix in ("gpg", "pgp")]
-FALLBACK = "http://deb.debian.org/debian"
 # A repository counts as Debian's own archive if it serves one of these suites.
 DEBIAN_SUITE = re.compile(r"(?:bookworm|trixie|forky|duke|sid|oldstable|stable|testing|unstable)"
                           r"(?:-updates|-security|-backports)?")
@@ -50,7 +49,9 @@ def mirrors():
                                   re.MULTILINE):
         if DEBIAN_SUITE.fullmatch(suite):
             found.setdefault("security" if suite.endswith("-security") else "main", base)
-    main = found.get("main", FALLBACK)
+    if "main" not in found:
+        raise ArchiveError("apt's sources name no archive of Debian: the kernels come from there")
+    main = found["main"]
     return main, found.get("security", re.sub(r"/debian$", "", main) + "/debian-security")
 
 
