@@ -288,10 +288,16 @@ class Pki:
             shutil.copytree(kept, self.folder, dirs_exist_ok=True)
             return
         run(PKI_TOOL, *command)
-        with contextlib.suppress(OSError):  # read-only, or somebody was faster
-            made = tempfile.mkdtemp(dir=self.CACHE)
-            shutil.copytree(self.folder, made, dirs_exist_ok=True)
+        made = tempfile.mkdtemp(dir=self.CACHE)
+        shutil.copytree(self.folder, made, dirs_exist_ok=True)
+        try:
             os.rename(made, kept)
+        except OSError:
+            # Somebody was faster. The next step may come from the cache, and was made from what
+            # is kept there: this folder must become the same, or it is half one CA, half another.
+            shutil.rmtree(made)
+            shutil.rmtree(self.folder)
+            shutil.copytree(kept, self.folder)
 
     def tool(self, *words):
         self._call(["-d", self.folder], words)
