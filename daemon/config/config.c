@@ -77,7 +77,8 @@ static int load(const char *text, struct config_report *report, struct config *c
 }
 
 /* With -EINVAL, *config is what could be read. */
-static int judge_text(const char *text, const char *name, FILE *file, struct config **config)
+static int judge_text(const char *text, const char *name, bool alone, FILE *file,
+		      struct config **config)
 {
 	struct config *loaded = calloc(1, sizeof(*loaded));
 	struct config_report report;
@@ -85,6 +86,7 @@ static int judge_text(const char *text, const char *name, FILE *file, struct con
 
 	*config = NULL;
 	config_report_init(&report, name, file);
+	report.alone = alone;
 	error = loaded ? load(text, &report, loaded) : -ENOMEM;
 	if (error == -ENOMEM)
 		config_report_error(&report, 0, "out of memory");
@@ -109,7 +111,7 @@ static int without_errors(int error, struct config *judged, struct config **conf
 int config_load_text(const char *text, const char *name, FILE *file, struct config **config)
 {
 	struct config *judged;
-	int error = judge_text(text, name, file, &judged);
+	int error = judge_text(text, name, false, file, &judged);
 
 	return without_errors(error, judged, config);
 }
@@ -148,7 +150,7 @@ static int find_nul(const char *text, size_t size)
 }
 
 /* `text` has room for FILE_SIZE_MAX bytes and a NUL. */
-static int load_file(const char *path, char *text, FILE *report, struct config **config)
+static int load_file(const char *path, char *text, bool alone, FILE *report, struct config **config)
 {
 	size_t size = 0;
 	int error = read_file(path, text, &size);
@@ -165,21 +167,34 @@ static int load_file(const char *path, char *text, FILE *report, struct config *
 			line);
 		return -EINVAL;
 	}
-	return judge_text(text, path, report, config);
+	return judge_text(text, path, alone, report, config);
 }
 
-int config_judge(const char *path, FILE *report, struct config **config)
+static int judge_file(const char *path, bool alone, FILE *report, struct config **config)
 {
 	char *text = calloc(1, FILE_SIZE_MAX + 1);
 	int error = -ENOMEM;
 
 	*config = NULL;
 	if (text)
-		error = load_file(path, text, report, config);
+		error = load_file(path, text, alone, report, config);
 	else
 		fprintf(report, "%s: error: out of memory\n", path);
 	free(text);
 	return error;
+}
+
+int config_judge(const char *path, FILE *report, struct config **config)
+{
+	return judge_file(path, false, report, config);
+}
+
+int config_load_alone(const char *path, FILE *report, struct config **config)
+{
+	struct config *judged;
+	int error = judge_file(path, true, report, &judged);
+
+	return without_errors(error, judged, config);
 }
 
 int config_load(const char *path, FILE *report, struct config **config)

@@ -49,6 +49,15 @@ enum config_ktls {
 	CONFIG_KTLS_OFF,
 };
 
+/* How an edge's connections are brought to it; docs/nft.md. */
+enum config_interception {
+	CONFIG_INTERCEPTION_REDIRECT, /* destination NAT to this machine, remembered by conntrack */
+	CONFIG_INTERCEPTION_TPROXY,   /* the packet as it is, given to the listener: no NAT */
+};
+
+/* Among the interfaces of an edge: programs of this machine. */
+#define CONFIG_LOCAL "local"
+
 struct config_strings {
 	char **items;
 	size_t count;
@@ -116,7 +125,9 @@ struct config_gateway {
 	struct address *listen;
 	size_t listen_count;
 	struct config_credentials credentials;
-	enum config_ktls ktls;        /* config_ktls() resolves */
+	enum config_ktls ktls;          /* config_ktls() resolves */
+	struct address_prefix *clients; /* who may connect at all; none: everybody */
+	size_t client_count;
 	char *fixed_plc;              /* NULL: PROXY header or SNI decides */
 	uint16_t fixed_port;          /* 0: the PLC's first port */
 	const struct config_plc *plc; /* of fixed_plc, resolved */
@@ -163,15 +174,30 @@ struct config_edge {
 	struct address *listen;
 	size_t listen_count;
 	bool transparent; /* original destination of a redirected connection; else `destination` */
-	struct address destination; /* AF_UNSPEC when transparent */
-	enum config_ktls ktls;      /* config_ktls() resolves */
+	struct address destination;            /* AF_UNSPEC when transparent */
+	enum config_interception interception; /* of a transparent edge */
+	/* Where the clients are: names of interfaces, CONFIG_LOCAL for programs of this machine. */
+	struct config_strings interfaces;
+	enum config_ktls ktls; /* config_ktls() resolves */
 	struct config_credentials credentials;
 	struct config_source *sources;
 	size_t source_count;
 	struct config_route *routes;
 	size_t route_count;
-	int listen_line, transparent_line, destination_line;
+	int listen_line, transparent_line, destination_line, interception_line, interfaces_line;
 	int line;
+};
+
+/* What only the nftables rules need; docs/nft.md. */
+struct config_nft {
+	/* Where the PLCs of gateways are; none: the PLCs' own addresses. */
+	struct address_prefix *plc_networks;
+	size_t plc_network_count;
+	char *guard_file;         /* where the boot configuration has the guard; NULL: not said */
+	uint32_t flow_mark;       /* conntrack mark of the daemon's connections to PLCs */
+	uint32_t divert_mark;     /* packet mark of what TPROXY gives to a listener */
+	unsigned int route_table; /* with the local route that it needs */
+	int plc_networks_line, flow_mark_line, divert_mark_line;
 };
 
 /* Durations in microseconds; the file says seconds with decimals. */
@@ -207,6 +233,7 @@ struct config {
 	uint32_t mark; /* SO_MARK of the daemon's own sockets; 0: none. Default 0x4d430001 */
 	struct config_timeouts timeouts;
 	struct config_limits limits;
+	struct config_nft nft;
 	struct config_plc *plcs;
 	size_t plc_count;
 	struct config_identity *identities;
@@ -233,6 +260,11 @@ int config_load(const char *path, FILE *report, struct config **config);
  * What was faulty is missing in it, required options included.
  */
 int config_judge(const char *path, FILE *report, struct config **config);
+/*
+ * config_load() of the file alone: certificates, keys and lists that it names may be elsewhere.
+ * For who needs addresses and ports only.
+ */
+int config_load_alone(const char *path, FILE *report, struct config **config);
 /* config_load() from memory: `text` is NUL-terminated, `name` is used in messages. For tests. */
 int config_load_text(const char *text, const char *name, FILE *report, struct config **config);
 void config_free(struct config *config);
@@ -256,6 +288,8 @@ const struct config_port *config_find_port(const struct config_plc *plc, uint16_
 /* The route of an edge for a destination; NULL: it is not to be carried. */
 const struct config_route *config_find_route(const struct config_edge *edge,
 					     const struct address *destination);
+/* Does it take the connections of this machine's own programs? Of a transparent edge. */
+bool config_edge_is_local(const struct config_edge *edge);
 /* May this identity reach this PLC's port? */
 bool config_identity_may(const struct config_identity *identity, const struct config_plc *plc,
 			 const struct config_port *port);

@@ -201,6 +201,50 @@ static void check_opaque(const struct config *config, struct config_report *repo
 	}
 }
 
+/* --- what the rules keep together ----------------------------------------------------------- */
+
+static bool in_networks(const struct config_nft *nft, const struct address *address)
+{
+	for (size_t i = 0; i < nft->plc_network_count; i++) {
+		if (address_in_prefix(address, &nft->plc_networks[i]))
+			return true;
+	}
+	return nft->plc_network_count == 0;
+}
+
+/* The rules tell flows apart by these marks: each must mean one thing. */
+static void check_marks(const struct config *config, struct config_report *report)
+{
+	const struct config_nft *nft = &config->nft;
+
+	if (nft->flow_mark == 0)
+		config_report_error(report, nft->flow_mark_line,
+				    "flow_mark: 0 is the mark of every connection, expected "
+				    "another");
+	if (nft->divert_mark == 0 || nft->divert_mark == config->mark)
+		config_report_error(report, nft->divert_mark_line,
+				    "divert_mark: it is that of other packets, too, expected "
+				    "neither 0 nor the mark of the top level");
+}
+
+static void check_nft(const struct config *config, struct config_report *report)
+{
+	const struct config_nft *nft = &config->nft;
+	char text[ADDRESS_TEXT_SIZE];
+
+	check_marks(config, report);
+	for (size_t i = 0; i < config->plc_count; i++) {
+		const struct config_plc *plc = &config->plcs[i];
+
+		if (is_set(&plc->address) && !in_networks(nft, &plc->address))
+			config_report_error(report, nft->plc_networks_line,
+					    "plc_networks: %s of plc \"%s\" (line %d) is in none "
+					    "of them, expected the networks of all PLCs",
+					    address_print_host(&plc->address, text),
+					    shown(plc->name), plc->line);
+	}
+}
+
 /* --- gateways ------------------------------------------------------------------------------- */
 
 static void warn_crl(const struct config_credentials *credentials, const char *section,
@@ -291,6 +335,30 @@ static void check_target(struct config_edge *edge, struct config_report *report)
 				    "destination: %s is in no route of this edge, expected it in "
 				    "the destinations of one",
 				    address_print(&edge->destination, text));
+}
+
+/* Only what is redirected comes by an interface; see docs/nft.md. */
+static void check_interception(const struct config_edge *edge, struct config_report *report)
+{
+	if (!edge->transparent) {
+		if (edge->interception != CONFIG_INTERCEPTION_REDIRECT)
+			config_report_error(report, edge->interception_line,
+					    "interception: nothing is redirected to an edge with a "
+					    "destination, expected it with transparent = yes only");
+		if (edge->interfaces_line != 0)
+			config_report_error(report, edge->interfaces_line,
+					    "interfaces: nothing is redirected to an edge with a "
+					    "destination, expected them with transparent = yes "
+					    "only");
+		return;
+	}
+	if (edge->interception == CONFIG_INTERCEPTION_TPROXY && config_edge_is_local(edge))
+		config_report_error(report,
+				    edge->interfaces_line ? edge->interfaces_line
+							  : edge->interception_line,
+				    "interception: tproxy cannot take the connections of this "
+				    "machine's own programs, expected interfaces = { ... } without "
+				    "\"" CONFIG_LOCAL "\", or another edge with redirect for them");
 }
 
 static int copy_if_missing(char **to, const char *from)
@@ -422,6 +490,7 @@ static int check_edges(struct config *config, struct config_report *report)
 					     config->edges[j].line);
 		}
 		check_target(edge, report);
+		check_interception(edge, report);
 		check_routes(edge, report);
 		warn_crl(&edge->credentials, "edge", edge->name, edge->line, report);
 		error = check_sources(edge, report);
@@ -507,6 +576,7 @@ int config_check(struct config *config, struct config_report *report)
 	check_plcs(config, report);
 	check_identities(config, report);
 	check_opaque(config, report);
+	check_nft(config, report);
 	check_gateways(config, report);
 	check_listeners(config, report);
 	return check_edges(config, report);

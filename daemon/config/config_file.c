@@ -67,7 +67,7 @@ static void warn_writable(const struct config_place *place, const char *path,
 				      place->option->name, path, status->st_mode & 07777);
 }
 
-static int read_public(const struct config_place *place, const char *path, void *value)
+static int look_at_public(const struct config_place *place, const char *path, void *value)
 {
 	struct stat status;
 	cleanup_fd int fd = open_regular(place, path, &status);
@@ -78,7 +78,7 @@ static int read_public(const struct config_place *place, const char *path, void 
 	return config_value_copy(path, value);
 }
 
-static int read_key(const struct config_place *place, const char *path, void *value)
+static int look_at_key(const struct config_place *place, const char *path, void *value)
 {
 	struct stat status;
 	cleanup_fd int fd = open_regular(place, path, &status);
@@ -151,7 +151,7 @@ static bool in_system_folder(const char *path)
 	return false;
 }
 
-static int read_ca(const struct config_place *place, const char *path, void *value)
+static int look_at_ca(const struct config_place *place, const char *path, void *value)
 {
 	struct stat status;
 	cleanup_fd int fd = open_regular(place, path, &status);
@@ -176,6 +176,32 @@ static int read_ca(const struct config_place *place, const char *path, void *val
 		return fault(place, path, "holds no certificate, expected PEM");
 	warn_writable(place, path, &status);
 	return config_value_copy(path, value);
+}
+
+/* The paths alone: the files may be on another machine. */
+static int read_unseen(const struct config_place *place, const char *path, void *value)
+{
+	if (path[0] != '/')
+		return fault(place, path, "is a relative path, expected one from the root: /...");
+	return config_value_copy(path, value);
+}
+
+static int read_public(const struct config_place *place, const char *path, void *value)
+{
+	return place->report->alone ? read_unseen(place, path, value)
+				    : look_at_public(place, path, value);
+}
+
+static int read_key(const struct config_place *place, const char *path, void *value)
+{
+	return place->report->alone ? read_unseen(place, path, value)
+				    : look_at_key(place, path, value);
+}
+
+static int read_ca(const struct config_place *place, const char *path, void *value)
+{
+	return place->report->alone ? read_unseen(place, path, value)
+				    : look_at_ca(place, path, value);
 }
 
 #define PATH_TYPE(reader)                                                                          \

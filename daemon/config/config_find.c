@@ -113,3 +113,8 @@ bool config_identity_may(const struct config_identity *identity, const struct co
 	return port->protocol != CONFIG_PROTOCOL_OPAQUE ||
 	       has_string(&port->identities, identity->name);
 }
+
+bool config_edge_is_local(const struct config_edge *edge)
+{
+	return edge->interfaces.count == 0 || has_string(&edge->interfaces, CONFIG_LOCAL);
+}

@@ -19,6 +19,7 @@ IS_LIST(struct config, edges, edge_count);
 IS_LIST(struct config_plc, ports, port_count);
 IS_LIST(struct config_identity, matches, match_count);
 IS_LIST(struct config_gateway, listen, listen_count);
+IS_LIST(struct config_gateway, clients, client_count);
 IS_LIST(struct config_edge, listen, listen_count);
 IS_LIST(struct config_edge, sources, source_count);
 IS_LIST(struct config_edge, routes, route_count);
@@ -26,11 +27,13 @@ IS_LIST(struct config_route, destinations, destination_count);
 IS_LIST(struct config_route, gateways, gateway_count);
 IS_LIST(struct config_source, addresses, address_count);
 IS_LIST(struct config_source, users, user_count);
+IS_LIST(struct config_nft, plc_networks, plc_network_count);
 
 /* The word type stores an int; enums are as wide with gcc and clang on Linux. */
 _Static_assert(sizeof(enum log_level) == sizeof(int), "log_level is an int");
 _Static_assert(sizeof(enum config_engine) == sizeof(int), "config_engine is an int");
 _Static_assert(sizeof(enum config_ktls) == sizeof(int), "config_ktls is an int");
+_Static_assert(sizeof(enum config_interception) == sizeof(int), "config_interception is an int");
 _Static_assert(sizeof(enum config_protocol) == sizeof(int), "config_protocol is an int");
 
 static const struct config_word log_levels[] = {
@@ -71,6 +74,12 @@ static const struct config_word protocols[] = {
 	{NULL, 0},
 };
 
+static const struct config_word interceptions[] = {
+	{"redirect", CONFIG_INTERCEPTION_REDIRECT},
+	{"tproxy", CONFIG_INTERCEPTION_TPROXY},
+	{NULL, 0},
+};
+
 static const struct config_word roles[] = {
 	{"client", false},
 	{"edge", true},
@@ -107,6 +116,20 @@ static const struct config_option limits[] = {
 	/* RFC 8446 5.5: 2^24.5 records of AES-GCM under one key. */
 	{"key_records", &config_type_number, "23726566", AT(key_records), .minimum = 16,
 	 .maximum = UINT32_MAX},
+};
+#undef AT
+
+#define AT(member) .offset = offsetof(struct config_nft, member)
+static const struct config_option nft[] = {
+	{"plc_networks", &config_type_prefix, NULL, AT(plc_networks), .list = true,
+	 .line_offset = offsetof(struct config_nft, plc_networks_line)},
+	{"guard_file", &config_type_path, NULL, AT(guard_file)},
+	{"flow_mark", &config_type_mark, "0x4d430003", AT(flow_mark),
+	 .line_offset = offsetof(struct config_nft, flow_mark_line)},
+	{"divert_mark", &config_type_mark, "0x4d430002", AT(divert_mark),
+	 .line_offset = offsetof(struct config_nft, divert_mark_line)},
+	/* 0 and 253 to 255 are the kernel's own (linux/rtnetlink.h). */
+	{"route_table", &config_type_number, "207", AT(route_table), .minimum = 1, .maximum = 252},
 };
 #undef AT
 
@@ -167,6 +190,7 @@ static const struct config_option gateway[] = {
 	 .line_offset = offsetof(struct config_gateway, listen_line)},
 	CREDENTIALS(struct config_gateway, true),
 	{"ktls", &config_type_word, "default", AT(ktls), .words = listener_ktls},
+	{"clients", &config_type_prefix, NULL, AT(clients), .list = true},
 	{"plc", &config_type_string, NULL, AT(fixed_plc),
 	 .line_offset = offsetof(struct config_gateway, plc_line)},
 	{"plc_port", &config_type_port, NULL, AT(fixed_port),
@@ -203,6 +227,10 @@ static const struct config_option edge[] = {
 	 .line_offset = offsetof(struct config_edge, transparent_line)},
 	{"destination", &config_type_address, NULL, AT(destination),
 	 .line_offset = offsetof(struct config_edge, destination_line)},
+	{"interception", &config_type_word, "redirect", AT(interception), .words = interceptions,
+	 .line_offset = offsetof(struct config_edge, interception_line)},
+	{"interfaces", &config_type_interface, NULL, AT(interfaces), .list = true,
+	 .line_offset = offsetof(struct config_edge, interfaces_line)},
 	CREDENTIALS(struct config_edge, true),
 	{"ktls", &config_type_word, "default", AT(ktls), .words = listener_ktls},
 };
@@ -254,6 +282,13 @@ static const struct config_section sections[] = {
 		.size = sizeof(struct config_limits),
 		.options = limits,
 		.option_count = ARRAY_SIZE(limits),
+	},
+	{
+		.name = "nft",
+		AT(nft),
+		.size = sizeof(struct config_nft),
+		.options = nft,
+		.option_count = ARRAY_SIZE(nft),
 	},
 	{
 		.name = "plc",

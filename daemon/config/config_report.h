@@ -6,6 +6,7 @@
 #ifndef MCSEAL_CONFIG_CONFIG_REPORT_H
 #define MCSEAL_CONFIG_CONFIG_REPORT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -17,6 +18,7 @@ struct config_message;
 struct config_report {
 	const char *path; /* as printed; borrowed */
 	FILE *file;       /* borrowed */
+	bool alone;       /* the file alone is judged, not the files that it names */
 	unsigned int errors;
 	unsigned int warnings;
 	struct config_message *messages;

@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <net/if.h>
 #include <pwd.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -448,6 +449,46 @@ const struct config_type config_type_flag = {
 	.size = sizeof(bool),
 	.read = read_flag,
 	.print = print_flag,
+};
+
+/* --- interfaces and paths ------------------------------------------------------------------ */
+
+/* An interface may come and go: nobody asks here whether there is one. dev_valid_name() of Linux.
+ */
+static int read_interface(const struct config_place *place, const char *text, void *value)
+{
+	size_t length = strlen(text);
+
+	(void)place;
+	if (length == 0 || length >= IFNAMSIZ || strpbrk(text, "/:\"* \t\n\v\f\r") ||
+	    strcmp(text, ".") == 0 || strcmp(text, "..") == 0 || strcmp(text, "lo") == 0)
+		return -EINVAL;
+	return config_value_copy(text, value);
+}
+
+const struct config_type config_type_interface = {
+	.expected = "the name of a network interface, or \"" CONFIG_LOCAL
+		    "\" for programs of this machine",
+	.size = sizeof(char *),
+	.read = read_interface,
+	.print = config_value_print_text,
+	.release = config_value_free_text,
+	.present = config_value_has_text,
+};
+
+static int read_path(const struct config_place *place, const char *text, void *value)
+{
+	(void)place;
+	return text[0] == '/' && text[1] != '\0' ? config_value_copy(text, value) : -EINVAL;
+}
+
+const struct config_type config_type_path = {
+	.expected = "an absolute path",
+	.size = sizeof(char *),
+	.read = read_path,
+	.print = config_value_print_text,
+	.release = config_value_free_text,
+	.present = config_value_has_text,
 };
 
 /* --- local users and control groups -------------------------------------------------------- */

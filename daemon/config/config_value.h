@@ -45,6 +45,8 @@ extern const struct config_type config_type_prefix;
 extern const struct config_type config_type_destination;
 extern const struct config_type config_type_user;
 extern const struct config_type config_type_cgroup;
+extern const struct config_type config_type_interface;
+extern const struct config_type config_type_path; /* absolute; the file is not looked at */
 extern const struct config_type config_type_match;
 /* Paths: the file is looked at, see config_file.c. */
 extern const struct config_type config_type_certificate;

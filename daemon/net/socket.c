@@ -45,6 +45,14 @@ int socket_listen(const struct address *address, bool shared, int *out)
 	return error;
 }
 
+int socket_make_transparent(int fd, const struct address *address)
+{
+	bool v6 = address->any.sa_family == AF_INET6;
+
+	return v6 ? set_int(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
+		  : set_int(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
+}
+
 int socket_prepare(int fd, const struct socket_options *options)
 {
 	const struct {

@@ -26,6 +26,11 @@ struct socket_options {
  * An IPv6 listener takes no IPv4. 0 or -errno.
  */
 int socket_listen(const struct address *address, bool shared, int *fd);
+/*
+ * Lets a listener take what TPROXY gives it: connections to addresses that are not this machine's
+ * (ip(7) IP_TRANSPARENT, ipv6 alike). Needs CAP_NET_RAW or CAP_NET_ADMIN. 0 or -errno.
+ */
+int socket_make_transparent(int fd, const struct address *address);
 /* A TCP socket for connect(2) with the options set, the mark included. 0 or -errno. */
 int socket_dial(const struct address *address, const struct socket_options *options, int *fd);
 /* The same options for an accepted connection, but for the mark. 0 or -errno. */

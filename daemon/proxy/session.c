@@ -109,7 +109,8 @@ const struct session_reason_row session_reasons[SESSION_REASONS] = {
 					   "somebody dialled the edge's listener itself instead of "
 					   "being redirected to it"},
 	[SESSION_REASON_SOURCE_REFUSED] = {"source-refused", LOG_LEVEL_WARNING,
-					   "no source rule of the edge covers this client"},
+					   "no source rule of the edge covers this client, or the "
+					   "gateway's clients do not"},
 	[SESSION_REASON_NO_ROUTE] = {"no-route", LOG_LEVEL_WARNING,
 				     "no route of the edge covers the destination"},
 	[SESSION_REASON_GATEWAYS_FAILED] = {"gateways-failed", LOG_LEVEL_WARNING,

@@ -107,6 +107,17 @@ static const struct config_source *find_source(struct session *session)
 	return NULL;
 }
 
+/* TPROXY leaves the packet as it is: the socket's own end is where the client wanted to go. */
+static int tproxied_destination(const struct session *session, struct address *destination)
+{
+	int error = socket_local(session->legs[LEG_NEAR].fd, destination);
+
+	for (size_t i = 0; error == 0 && i < session->edge->listen_count; i++)
+		if (address_equal(destination, &session->edge->listen[i]))
+			return ORIGDST_NOT_REDIRECTED;
+	return error;
+}
+
 static bool find_destination(struct session *session)
 {
 	int outcome;
@@ -114,6 +125,8 @@ static bool find_destination(struct session *session)
 	if (!session->edge->transparent) {
 		/* The owner look-up needs what the client dialled; the route, where it leads. */
 		outcome = socket_local(session->legs[LEG_NEAR].fd, &session->destination);
+	} else if (session->edge->interception == CONFIG_INTERCEPTION_TPROXY) {
+		outcome = tproxied_destination(session, &session->destination);
 	} else {
 		outcome = origdst_get(session->legs[LEG_NEAR].fd, &session->destination);
 	}
@@ -517,10 +530,26 @@ void session_setup_expired(struct session *session)
 		ring_cancel(session_ring(session), &session->connect);
 }
 
+/* Before the handshake, which costs more than the question. */
+static void greet(struct session *session)
+{
+	const struct config_gateway *gateway = session->gateway;
+	bool welcome = gateway->client_count == 0;
+
+	for (size_t i = 0; i < gateway->client_count && !welcome; i++)
+		welcome = address_in_prefix(&session->client, &gateway->clients[i]);
+	if (welcome)
+		shake_hands(
+			session,
+			session->snapshot->gateways[gateway - session->snapshot->config->gateways],
+			session->legs[LEG_NEAR].fd, timeouts(session)->handshake);
+	else
+		session_close(session, SESSION_REASON_SOURCE_REFUSED, NULL);
+}
+
 void session_setup_begin(struct session *session)
 {
 	struct leg *near = &session->legs[LEG_NEAR];
-	const struct config *config = session->snapshot->config;
 	int error = socket_peer(near->fd, &session->client);
 
 	if (error == 0)
@@ -533,7 +562,5 @@ void session_setup_begin(struct session *session)
 	if (session->role == SESSION_EDGE)
 		resolve_edge(session);
 	else
-		shake_hands(session,
-			    session->snapshot->gateways[session->gateway - config->gateways],
-			    near->fd, timeouts(session)->handshake);
+		greet(session);
 }

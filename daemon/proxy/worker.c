@@ -161,11 +161,32 @@ static int claim(const struct address *address)
 	return error;
 }
 
-static int open_listener(const struct worker *worker, const struct address *address, int *fd)
+static int open_listener(const struct worker *worker, const struct address *address,
+			 const struct config_edge *edge, int *out)
 {
+	cleanup_fd int fd = -1;
 	int error = worker->number == 0 ? claim(address) : 0;
 
-	return error < 0 ? error : socket_listen(address, true, fd);
+	if (error == 0)
+		error = socket_listen(address, true, &fd);
+	if (error == 0 && edge != NULL && edge->transparent &&
+	    edge->interception == CONFIG_INTERCEPTION_TPROXY)
+		error = socket_make_transparent(fd, address);
+	if (error == 0)
+		*out = steal_fd(&fd);
+	return error;
+}
+
+static void log_listen_failed(const struct address *address, int error)
+{
+	char text[ADDRESS_TEXT_SIZE];
+	struct log_entry entry;
+
+	log_begin(&entry, LOG_LEVEL_ERROR, "listen-failed");
+	log_field(&entry, "address", "%s", address_print(address, text));
+	log_field(&entry, "error", "%s%s", strerrordesc_np(-error),
+		  error == -EPERM ? " (interception = tproxy needs CAP_NET_RAW)" : "");
+	log_end(&entry);
 }
 
 static int listen_on(struct worker *worker, const struct address *addresses, size_t count,
@@ -173,15 +194,10 @@ static int listen_on(struct worker *worker, const struct address *addresses, siz
 {
 	for (size_t i = 0; i < count; i++) {
 		struct worker_listener *listener = &worker->listeners[worker->listener_count];
-		int error = open_listener(worker, &addresses[i], &listener->fd);
-		char text[ADDRESS_TEXT_SIZE];
-		struct log_entry entry;
+		int error = open_listener(worker, &addresses[i], edge, &listener->fd);
 
 		if (error < 0) {
-			log_begin(&entry, LOG_LEVEL_ERROR, "listen-failed");
-			log_field(&entry, "address", "%s", address_print(&addresses[i], text));
-			log_field(&entry, "error", "%s", strerrordesc_np(-error));
-			log_end(&entry);
+			log_listen_failed(&addresses[i], error);
 			return error;
 		}
 		listener->edge = edge;

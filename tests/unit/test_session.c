@@ -62,6 +62,13 @@ int socket_listen(const struct address *address, bool shared, int *fd)
 	return -EADDRINUSE;
 }
 
+int socket_make_transparent(int fd, const struct address *address)
+{
+	(void)fd;
+	(void)address;
+	return -EPERM;
+}
+
 int socket_dial(const struct address *address, const struct socket_options *options, int *fd)
 {
 	(void)address;
