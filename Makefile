@@ -22,8 +22,9 @@ B       := build/$(FLAVOUR)
 
 FOLDERS      := base config ring net tls mc proxy
 LIB_SOURCES  := $(foreach folder,$(FOLDERS),$(wildcard daemon/$(folder)/*.c))
-PROGRAMS     := mcseald mcplc mcping
+PROGRAMS     := mcseald mcseal-nft mcplc mcping
 mcseald_SOURCES := daemon/main.c
+mcseal-nft_SOURCES := $(wildcard nft-rules/*.c)
 mcplc_SOURCES   := $(wildcard tools/mcplc*.c)
 mcping_SOURCES  := $(wildcard tools/mcping*.c)
 PROGRAMS     := $(foreach program,$(PROGRAMS),$(if $(strip $(wildcard $($(program)_SOURCES))),$(program)))
@@ -46,6 +47,8 @@ EXTRA_fuzz_mc_request := $(MCPLC_CORE)
 # --- how -----------------------------------------------------------------------------------------
 
 LIBRARIES    := libssl libcrypto liburing libconfuse
+# Of the rules program, which is never linked with OpenSSL: only what it includes from daemon/.
+NFT_LIBRARIES := libnftnl libmnl libnetfilter_conntrack jansson
 NEEDS_BUILD  := $(filter-out clean help test check-vm demo demo-vm check-style,$(or $(MAKECMDGOALS),all))
 ifneq ($(NEEDS_BUILD),)
   MISSING := $(shell tools/need --missing build)
@@ -54,6 +57,7 @@ ifneq ($(NEEDS_BUILD),)
   endif
   PKG_CFLAGS := $(shell pkg-config --cflags $(LIBRARIES))
   PKG_LIBS   := $(shell pkg-config --libs $(LIBRARIES))
+  NFT_LIBS   := $(shell pkg-config --libs $(NFT_LIBRARIES) libconfuse)
 endif
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
@@ -172,7 +176,10 @@ define program_rule
 $(B)/$(1): $($(1)_SOURCES:%.c=$(B)/obj/%.o) $(B)/libmcseal.a
 	$$(call say,LD,$$@)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(PKG_LIBS) $$(LIBS)
 endef
-$(foreach program,$(PROGRAMS),$(eval $(call program_rule,$(program))))
+$(foreach program,$(filter-out mcseal-nft,$(PROGRAMS)),$(eval $(call program_rule,$(program))))
+
+$(B)/mcseal-nft: $(mcseal-nft_SOURCES:%.c=$(B)/obj/%.o) $(B)/libmcseal.a
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(NFT_LIBS) $(LIBS)
 
 .SECONDEXPANSION:
 extra = $(addprefix $(B)/obj/,$(addsuffix .o,$(basename $(EXTRA_$(1)))))

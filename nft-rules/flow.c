@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "flow.h"
+
+#include "netlink.h"
+#include "set_type.h"
+
+#include <errno.h>
+#include <libnetfilter_conntrack/libnetfilter_conntrack.h>
+#include <libnetfilter_conntrack/libnetfilter_conntrack_tcp.h>
+#include <linux/inet_diag.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct search {
+	const struct table *guard;
+	const struct config *config;
+	struct flow *flows;
+	size_t count;
+};
+
+/* --- is it for a protected PLC? --------------------------------------------------------- */
+
+static bool between(const uint8_t *key, const uint8_t *first, const uint8_t *last, size_t size)
+{
+	return memcmp(key, first, size) >= 0 && memcmp(key, last, size) <= 0;
+}
+
+static bool in_set(const struct set *set, const struct address *to)
+{
+	bool v4 = to->any.sa_family == AF_INET;
+	const uint8_t *key = v4 ? (const uint8_t *)&to->v4.sin_addr : to->v6.sin6_addr.s6_addr;
+	const uint8_t *port = (const uint8_t *)(v4 ? &to->v4.sin_port : &to->v6.sin6_port);
+	size_t size = v4 ? 4 : 16;
+
+	if (set == NULL)
+		return false;
+	for (size_t i = 0; i < set->element_count; i++) {
+		const struct element *element = &set->elements[i];
+
+		if (between(key, element->first, element->last, size) &&
+		    (set->type->field_sizes[0] == 0 ||
+		     between(port, element->first + size, element->last + size, 2)))
+			return true;
+	}
+	return false;
+}
+
+static bool is_protected(const struct search *search, const struct address *to)
+{
+	bool v4 = to->any.sa_family == AF_INET;
+
+	return in_set(table_find_set(search->guard, v4 ? "plc4" : "plc6"), to) ||
+	       in_set(table_find_set(search->guard, v4 ? "plant4" : "plant6"), to);
+}
+
+static int add_flow(struct search *search, const struct flow *flow)
+{
+	struct flow *grown;
+
+	for (size_t i = 0; i < search->count; i++) {
+		const struct flow *known = &search->flows[i];
+
+		if (known->protocol == flow->protocol && address_equal(&known->from, &flow->from) &&
+		    address_equal(&known->to, &flow->to))
+			return 0;
+	}
+	grown = reallocarray(search->flows, search->count + 1, sizeof(*grown));
+	if (grown == NULL)
+		return -ENOMEM;
+	search->flows = grown;
+	grown[search->count++] = *flow;
+	return 0;
+}
+
+/* --- this machine's own ----------------------------------------------------------------- */
+
+static void set_address(struct address *address, int family, const void *bytes, uint16_t port)
+{
+	memset(address, 0, sizeof(*address));
+	address->any.sa_family = (sa_family_t)family;
+	if (family == AF_INET) {
+		memcpy(&address->v4.sin_addr, bytes, 4);
+		address->v4.sin_port = port;
+	} else {
+		memcpy(&address->v6.sin6_addr, bytes, 16);
+		address->v6.sin6_port = port;
+	}
+}
+
+static int take_socket(const struct nlmsghdr *message, void *data)
+{
+	struct search *search = data;
+	const struct inet_diag_msg *socket = mnl_nlmsg_get_payload(message);
+	const struct nlattr *attribute;
+	struct flow flow = {.protocol = IPPROTO_TCP};
+	uint32_t mark = 0;
+
+	for (attribute = netlink_next(message, sizeof(*socket), NULL); attribute != NULL;
+	     attribute = netlink_next(message, sizeof(*socket), attribute)) {
+		if (mnl_attr_get_type(attribute) == INET_DIAG_MARK)
+			mark = mnl_attr_get_u32(attribute);
+	}
+	set_address(&flow.from, socket->idiag_family, socket->id.idiag_src, socket->id.idiag_sport);
+	set_address(&flow.to, socket->idiag_family, socket->id.idiag_dst, socket->id.idiag_dport);
+	if ((mark != 0 && mark == search->config->mark) || !is_protected(search, &flow.to))
+		return MNL_CB_OK;
+	return add_flow(search, &flow) < 0 ? MNL_CB_ERROR : MNL_CB_OK;
+}
+
+static int find_local(struct search *search, int family)
+{
+	char buffer[MNL_NLMSG_HDRLEN + sizeof(struct inet_diag_req_v2) + 64];
+	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
+	struct inet_diag_req_v2 *request = mnl_nlmsg_put_extra_header(message, sizeof(*request));
+	struct netlink netlink;
+	int error = netlink_open(&netlink, NETLINK_SOCK_DIAG);
+
+	if (error < 0)
+		return error;
+	message->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+	message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	request->sdiag_family = (uint8_t)family;
+	request->sdiag_protocol = IPPROTO_TCP;
+	request->idiag_states = 1U << TCP_ESTABLISHED | 1U << TCP_CLOSE_WAIT;
+	error = netlink_ask(&netlink, message, take_socket, search);
+	netlink_close(&netlink);
+	return error;
+}
+
+/* --- what connection tracking knows ----------------------------------------------------- */
+
+static bool read_tuple(const struct nf_conntrack *entry, struct flow *flow)
+{
+	uint8_t family = nfct_get_attr_u8(entry, ATTR_ORIG_L3PROTO);
+	bool v4 = family == AF_INET;
+
+	flow->protocol = nfct_get_attr_u8(entry, ATTR_ORIG_L4PROTO);
+	if ((family != AF_INET && family != AF_INET6) ||
+	    (flow->protocol != IPPROTO_TCP && flow->protocol != IPPROTO_UDP))
+		return false;
+	set_address(&flow->from, family,
+		    nfct_get_attr(entry, v4 ? ATTR_ORIG_IPV4_SRC : ATTR_ORIG_IPV6_SRC),
+		    nfct_get_attr_u16(entry, ATTR_ORIG_PORT_SRC));
+	set_address(&flow->to, family,
+		    nfct_get_attr(entry, v4 ? ATTR_ORIG_IPV4_DST : ATTR_ORIG_IPV6_DST),
+		    nfct_get_attr_u16(entry, ATTR_ORIG_PORT_DST));
+	return true;
+}
+
+static int take_entry(enum nf_conntrack_msg_type type, struct nf_conntrack *entry, void *data)
+{
+	struct search *search = data;
+	struct flow flow;
+	uint32_t status = nfct_get_attr_u32(entry, ATTR_STATUS);
+	uint8_t state = nfct_get_attr_u8(entry, ATTR_TCP_STATE);
+
+	(void)type;
+	if (!read_tuple(entry, &flow) || (status & IPS_DST_NAT) != 0 ||
+	    nfct_get_attr_u32(entry, ATTR_MARK) == search->config->nft.flow_mark ||
+	    (flow.protocol == IPPROTO_TCP && state != TCP_CONNTRACK_ESTABLISHED) ||
+	    !is_protected(search, &flow.to))
+		return NFCT_CB_CONTINUE;
+	return add_flow(search, &flow) < 0 ? NFCT_CB_FAILURE : NFCT_CB_CONTINUE;
+}
+
+static int find_tracked(struct search *search)
+{
+	struct nfct_handle *handle = nfct_open(CONNTRACK, 0);
+	uint32_t family = AF_UNSPEC;
+	int error = 0;
+
+	/* No connection tracking in this kernel, or nothing has asked for it yet. */
+	if (handle == NULL)
+		return 0;
+	nfct_callback_register(handle, NFCT_T_ALL, take_entry, search);
+	if (nfct_query(handle, NFCT_Q_DUMP, &family) < 0)
+		error = -errno;
+	nfct_close(handle);
+	return error == -EINVAL || error == -EOPNOTSUPP || error == -EPROTONOSUPPORT ? 0 : error;
+}
+
+int flows_find(const struct plan *plan, const struct config *config, struct flow **flows,
+	       size_t *count)
+{
+	struct search search = {.guard = ruleset_find_table(&plan->ruleset, TABLE_GUARD),
+				.config = config};
+	int error = find_local(&search, AF_INET);
+
+	if (error == 0)
+		error = find_local(&search, AF_INET6);
+	if (error == 0)
+		error = find_tracked(&search);
+	if (error < 0) {
+		free(search.flows);
+		search = (struct search){0};
+	}
+	*flows = search.flows;
+	*count = search.count;
+	return error;
+}
