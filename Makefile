@@ -42,6 +42,9 @@ WRAP_test_config_memory := malloc calloc reallocarray strdup vasprintf
 # Parts of the tools that tests look at from inside.
 MCPLC_CORE := $(patsubst %,tools/mcplc_%.c,memory cpu access 1e request)
 EXTRA_test_mcplc := $(MCPLC_CORE)
+EXTRA_test_nft_cover := nft-rules/cover.c
+EXTRA_test_nft_plan := $(patsubst %,nft-rules/%.c,plan ruleset set_type statement cover print)
+LIBS_test_nft_plan := -ljansson
 EXTRA_fuzz_mc_request := $(MCPLC_CORE)
 
 # --- how -----------------------------------------------------------------------------------------
@@ -79,7 +82,7 @@ endif
 SANITIZE := $(filter -fsanitize=%,$(FLAVOUR_CFLAGS_$(FLAVOUR)))
 WERROR   ?= $(if $(CI),-Werror)
 
-ALL_CFLAGS  = -std=gnu11 -pthread -Idaemon -Itools -D_GNU_SOURCE -DMCSEAL_VERSION='"$(VERSION)"' \
+ALL_CFLAGS  = -std=gnu11 -pthread -Idaemon -Itools -Inft-rules -D_GNU_SOURCE -DMCSEAL_VERSION='"$(VERSION)"' \
               $(WARNINGS) $(WERROR) $(FLAVOUR_CFLAGS_$(FLAVOUR)) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pthread $(LINK_HARDENING) $(subst -fsanitize=fuzzer-no-link,-fsanitize=,$(SANITIZE)) $(LDFLAGS)
 ifeq ($(FLAVOUR),fuzz)
@@ -186,7 +189,7 @@ extra = $(addprefix $(B)/obj/,$(addsuffix .o,$(basename $(EXTRA_$(1)))))
 
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $$(call extra,$$*) $(B)/libmcseal.a
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $(WRAP_$*:%=-Wl,--wrap=%) -o $@ $^ $(PKG_LIBS) -lcmocka $(LIBS)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) $(WRAP_$*:%=-Wl,--wrap=%) -o $@ $^ $(PKG_LIBS) -lcmocka $(LIBS_$*) $(LIBS)
 
 $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $$(call extra,fuzz_$$*) $(B)/libmcseal.a
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS) $(LIBS)

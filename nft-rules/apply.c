@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "apply.h"
 
+#include "object.h"
+
 #include "base/error.h"
 
 #include <errno.h>
 #include <libnftnl/expr.h>
+#include <libnftnl/udata.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <string.h>
@@ -148,6 +151,23 @@ bool state_guards(const struct state *state)
 	for (size_t i = 0; i < guard->rule_count; i++)
 		nftnl_expr_foreach(guard->rules[i], find_refusal, &refuses);
 	return refuses && (guard->flags & NFT_TABLE_F_DORMANT) == 0;
+}
+
+bool state_observes(const struct state *state)
+{
+	const struct live_table *guard = &state->live[STATE_GUARD];
+
+	for (size_t i = 0; i < guard->rule_count; i++) {
+		uint32_t size = 0;
+		const void *userdata =
+			nftnl_rule_get_data(guard->rules[i], NFTNL_RULE_USERDATA, &size);
+		const char *comment = object_comment(userdata, size, NFTNL_UDATA_RULE_COMMENT);
+
+		if (comment != NULL &&
+		    strncmp(comment, PLAN_WOULD_BLOCK, strlen(PLAN_WOULD_BLOCK)) == 0)
+			return true;
+	}
+	return false;
 }
 
 /* --- doing ------------------------------------------------------------------------------ */

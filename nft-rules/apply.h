@@ -40,6 +40,8 @@ void state_print(const struct state *state, const struct plan *plan, const struc
 json_t *state_json(const struct state *state, const struct plan *plan, const struct config *config);
 /* Is there a guard that blocks, not just one that observes? */
 bool state_guards(const struct state *state);
+/* Are the rules there those of an apply --observe? */
+bool state_observes(const struct state *state);
 
 /*
  * Makes the kernel as the plan in one transaction, or with `try_it` only asks whether it would be

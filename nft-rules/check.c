@@ -222,59 +222,107 @@ int check_machine(struct netlink *netlink, const struct plan *plan, const struct
 
 /* --- admission -------------------------------------------------------------------------- */
 
-struct port {
-	uint16_t number;
-	bool redirected; /* an edge's: nobody dials it directly */
+/* Who listens where, as another firewall sees the packets that come in. */
+struct entrance {
 	const char *section, *name;
+	uint16_t port;   /* 0: known by the mark alone */
+	bool redirected; /* nobody dials it directly */
 };
 
-static void print_port(const struct port *port, FILE *file)
+#define COMMAND_SIZE 128
+
+struct commands {
+	char nftables[COMMAND_SIZE], firewalld[COMMAND_SIZE], ufw[COMMAND_SIZE];
+};
+
+/* The n-th entrance of the file, one for each port; false behind the last. */
+static bool entrance_of(const struct address *listen, size_t count, size_t *n,
+			struct entrance *entrance)
 {
-	fprintf(file,
-		"%s \"%s\", port %u\n"
-		"  nftables:  tcp dport %u %saccept     (in your own input chain)\n"
-		"  firewalld: firewall-cmd --permanent --add-port=%u/tcp && firewall-cmd --reload\n"
-		"  ufw:       ufw allow in proto tcp to any port %u\n",
-		port->section, port->name, port->number, port->number,
-		port->redirected ? "ct status dnat " : "", port->number, port->number);
+	for (size_t i = 0; i < count; i++) {
+		entrance->port = address_port(&listen[i]);
+		if (i > 0 && entrance->port == address_port(&listen[i - 1]))
+			continue;
+		if ((*n)-- == 0)
+			return true;
+	}
+	return false;
 }
 
-void check_print_admission(const struct config *config, FILE *file)
+static bool entrance_at(const struct config *config, size_t n, struct entrance *entrance)
 {
 	for (size_t i = 0; i < config->edge_count; i++) {
 		const struct config_edge *edge = &config->edges[i];
+		bool tproxy = edge->transparent && edge->interception == CONFIG_INTERCEPTION_TPROXY;
 
-		for (size_t j = 0; j < edge->listen_count; j++) {
-			struct port port = {.number = address_port(&edge->listen[j]),
-					    .redirected = edge->transparent,
-					    .section = "edge",
-					    .name = edge->name};
-
-			/* TPROXY's packets still have the PLC's port when they arrive. */
-			if (edge->transparent && edge->interception == CONFIG_INTERCEPTION_TPROXY)
-				fprintf(file,
-					"edge \"%s\" (TPROXY)\n"
-					"  nftables:  meta mark 0x%08x accept     (in your own "
-					"input chain)\n"
-					"  others:    no command: they match ports, and these "
-					"packets have their PLC's\n",
-					edge->name, config->nft.divert_mark);
-			else if (j == 0 || port.number != address_port(&edge->listen[j - 1]))
-				print_port(&port, file);
-			if (edge->interception == CONFIG_INTERCEPTION_TPROXY)
-				break;
-		}
+		*entrance = (struct entrance){
+			.section = "edge", .name = edge->name, .redirected = edge->transparent};
+		/* TPROXY's packets still have the PLC's port when they come in. */
+		if (tproxy && n-- == 0)
+			return true;
+		if (!tproxy && entrance_of(edge->listen, edge->listen_count, &n, entrance))
+			return true;
 	}
 	for (size_t i = 0; i < config->gateway_count; i++) {
 		const struct config_gateway *gateway = &config->gateways[i];
 
-		for (size_t j = 0; j < gateway->listen_count; j++) {
-			struct port port = {.number = address_port(&gateway->listen[j]),
-					    .section = "gateway",
-					    .name = gateway->name};
-
-			if (j == 0 || port.number != address_port(&gateway->listen[j - 1]))
-				print_port(&port, file);
-		}
+		*entrance = (struct entrance){.section = "gateway", .name = gateway->name};
+		if (entrance_of(gateway->listen, gateway->listen_count, &n, entrance))
+			return true;
 	}
+	return false;
+}
+
+static void make_commands(const struct config *config, const struct entrance *entrance,
+			  struct commands *commands)
+{
+	if (entrance->port == 0) {
+		snprintf(commands->nftables, COMMAND_SIZE, "meta mark 0x%08x accept",
+			 config->nft.divert_mark);
+		snprintf(commands->firewalld, COMMAND_SIZE,
+			 "none: it matches ports, and these packets have their PLC's");
+		snprintf(commands->ufw, COMMAND_SIZE, "none: as firewalld");
+		return;
+	}
+	snprintf(commands->nftables, COMMAND_SIZE, "tcp dport %u %saccept", entrance->port,
+		 entrance->redirected ? "ct status dnat " : "");
+	snprintf(commands->firewalld, COMMAND_SIZE,
+		 "firewall-cmd --permanent --add-port=%u/tcp && firewall-cmd --reload",
+		 entrance->port);
+	snprintf(commands->ufw, COMMAND_SIZE, "ufw allow in proto tcp to any port %u",
+		 entrance->port);
+}
+
+void check_print_admission(const struct config *config, FILE *file)
+{
+	struct entrance entrance;
+	struct commands commands;
+
+	for (size_t i = 0; entrance_at(config, i, &entrance); i++) {
+		make_commands(config, &entrance, &commands);
+		fprintf(file, "%s \"%s\"", entrance.section, entrance.name);
+		if (entrance.port != 0)
+			fprintf(file, ", port %u", entrance.port);
+		fprintf(file,
+			"\n  nftables:  %s     (in your own input chain)\n  firewalld: %s\n"
+			"  ufw:       %s\n",
+			commands.nftables, commands.firewalld, commands.ufw);
+	}
+}
+
+json_t *check_admission_json(const struct config *config)
+{
+	json_t *all = json_array();
+	struct entrance entrance;
+	struct commands commands;
+
+	for (size_t i = 0; entrance_at(config, i, &entrance); i++) {
+		make_commands(config, &entrance, &commands);
+		json_array_append_new(
+			all, json_pack("{s:s, s:s, s:s, s:i, s:s, s:s, s:s}", "section",
+				       entrance.section, "name", entrance.name, "protocol", "tcp",
+				       "port", (int)entrance.port, "nftables", commands.nftables,
+				       "firewalld", commands.firewalld, "ufw", commands.ufw));
+	}
+	return all;
 }

@@ -8,6 +8,7 @@
 
 #include "config/config.h"
 
+#include <jansson.h>
 #include <stdio.h>
 
 /*
@@ -20,5 +21,8 @@ int check_machine(struct netlink *netlink, const struct plan *plan, const struct
 
 /* What other firewalls of this machine must let in, in their own words. */
 void check_print_admission(const struct config *config, FILE *file);
+/* The same as a new array of {"section", "name", "protocol", "port", "nftables", "firewalld",
+ * "ufw"}. */
+json_t *check_admission_json(const struct config *config);
 
 #endif

@@ -55,6 +55,8 @@ static int run_print(struct run *run)
 {
 	const struct options *options = run->options;
 
+	if (options->admission && options->json)
+		return put_json(check_admission_json(run->config));
 	if (options->admission) {
 		check_print_admission(run->config, stdout);
 		return EXIT_SUCCESS;
@@ -66,6 +68,18 @@ static int run_print(struct run *run)
 }
 
 /* --- check, diff ------------------------------------------------------------------------ */
+
+/* Cuts `text`, which may be NULL, into its lines. */
+static json_t *lines_json(char *text)
+{
+	json_t *lines = json_array();
+	char *rest = NULL;
+
+	for (char *line = text ? strtok_r(text, "\n", &rest) : NULL; line != NULL;
+	     line = strtok_r(NULL, "\n", &rest))
+		json_array_append_new(lines, json_string(line));
+	return lines;
+}
 
 static int run_check(struct run *run)
 {
@@ -84,8 +98,8 @@ static int run_check(struct run *run)
 		error == -EPERM ? 0 : check_machine(&run->netlink, &run->plan, run->config, report);
 	fclose(report);
 	if (run->options->json)
-		put_json(json_pack("{s:b, s:i, s:s}", "taken", error == 0, "warnings", warnings,
-				   "report", text ? text : ""));
+		put_json(json_pack("{s:b, s:i, s:o}", "taken", error == 0, "warnings", warnings,
+				   "report", lines_json(text)));
 	else
 		fputs(text ? text : "", error == 0 ? stdout : stderr);
 	if (error == 0 && !run->options->json)

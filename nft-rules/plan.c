@@ -793,7 +793,7 @@ static void add_refusal(const struct builder *builder, const char *chain, const 
 		numbered(rule, STATEMENT_CT_MARK, builder->config->nft.divert_mark);
 		counted(rule, STATEMENT_RETURN);
 		plain(chain_add_rule(builder->ruleset, chain_named(builder, chain),
-				     "would be blocked: %s", what),
+				     PLAN_WOULD_BLOCK ": %s", what),
 		      STATEMENT_COUNTER);
 		add_log(builder, chain, "mcseal-would-block: ");
 		return;

@@ -17,6 +17,9 @@
 #define TABLE_GUARD   "mcseal_guard"
 #define TABLE_MANAGED "mcseal"
 
+/* How the comment of an observing guard's counter begins: by it such a guard is known. */
+#define PLAN_WOULD_BLOCK "would be blocked"
+
 struct plan {
 	struct ruleset ruleset; /* the guard first; the managed table only if it has rules */
 	bool observe;

@@ -42,6 +42,8 @@ struct watch {
 	uint32_t culprit_pid;                   /* 0: not known */
 	bool changed;                           /* by somebody else, since the last look */
 	bool differed;                          /* at the last look */
+	bool seen;                              /* as they should be: only that is put back */
+	bool observing;                         /* they are those of an apply --observe */
 };
 
 static volatile sig_atomic_t stopped;
@@ -82,59 +84,90 @@ static void tell(const struct watch *watch, const char *event, const struct stat
 	json_decref(line);
 }
 
-static void tell_fault(const struct watch *watch, const char *what, int error)
+static void tell_fault(const char *what, int error)
 {
 	fprintf(stderr, "mcseal-nft: %s: %s\n", what, strerrordesc_np(-error));
-	(void)watch;
 }
 
 /* --- looking ---------------------------------------------------------------------------- */
 
-/* May it be put back now? Then it counts. */
-static bool may_restore(struct watch *watch)
+static bool may_restore(const struct watch *watch)
 {
-	clock_us now = clock_now();
+	return watch->restore && watch->seen && confirm_pending() == 0 &&
+	       (watch->restored[0] == 0 || clock_now() - watch->restored[0] >= 60 * CLOCK_SEC);
+}
 
-	if (!watch->restore || confirm_pending() > 0)
-		return false;
-	if (watch->restored[0] != 0 && now - watch->restored[0] < 60 * CLOCK_SEC)
-		return false;
+static void count_restoring(struct watch *watch)
+{
 	memmove(&watch->restored[0], &watch->restored[1],
 		sizeof(watch->restored) - sizeof(watch->restored[0]));
-	watch->restored[RESTORES_PER_MINUTE - 1] = now;
-	return true;
+	watch->restored[RESTORES_PER_MINUTE - 1] = clock_now();
+}
+
+static const char *why_not_restored(const struct watch *watch)
+{
+	if (!watch->seen)
+		return "not restored: they were not in force since watching began";
+	if (confirm_pending() > 0)
+		return "not restored: another change waits to be confirmed";
+	return "not restored: three times within a minute is enough";
+}
+
+static void put_back(struct watch *watch, const struct config *config, const struct plan *plan)
+{
+	struct state state = {0};
+	int error = 0;
+
+	watch->culprit_pid = 0;
+	if (!may_restore(watch)) {
+		tell(watch, why_not_restored(watch), NULL, plan, config);
+		return;
+	}
+	count_restoring(watch);
+	error = apply_plan(&watch->netlink, plan, config, false, stderr, &state);
+	state_deinit(&state);
+	if (error < 0) {
+		tell_fault("cannot restore the rules", error);
+		return;
+	}
+	tell(watch, "the rules were restored", NULL, plan, config);
+	watch->differed = false;
 }
 
 static void judge(struct watch *watch, const struct config *config, const struct plan *plan)
 {
 	struct state state;
 	int error = state_read(&watch->netlink, plan, config, false, &state);
+	bool differs = error == 0 && state.lines > 0;
 
-	if (error < 0) {
-		tell_fault(watch, "cannot read the rules", error);
-	} else if (state.lines == 0) {
-		if (watch->differed)
-			tell(watch, "the rules are as they should be", NULL, plan, config);
-		watch->differed = false;
-	} else {
-		tell(watch, "the rules were changed", &state, plan, config);
-		watch->differed = true;
-		if (may_restore(watch)) {
-			state_deinit(&state);
-			error = apply_plan(&watch->netlink, plan, config, false, stderr, &state);
-			watch->culprit_pid = 0;
-			if (error < 0)
-				tell_fault(watch, "cannot restore the rules", error);
-			else
-				tell(watch, "the rules were restored", NULL, plan, config);
-			watch->differed = error < 0;
-		} else if (watch->restore) {
-			watch->culprit_pid = 0;
-			tell(watch,
-			     "not restored: changed too often, or another change waits to "
-			     "be confirmed",
-			     NULL, plan, config);
-		}
+	if (error < 0)
+		tell_fault("cannot read the rules", error);
+	else if (differs)
+		tell(watch,
+		     watch->culprit_pid != 0 ? "the rules were changed"
+					     : "the rules are not as they should be",
+		     &state, plan, config);
+	else if (watch->differed)
+		tell(watch, "the rules are as they should be", NULL, plan, config);
+	if (error == 0)
+		watch->differed = differs;
+	watch->seen |= error == 0 && !differs;
+	state_deinit(&state);
+	if (differs && watch->restore)
+		put_back(watch, config, plan);
+}
+
+/* What an admin only observes must not be enforced by putting it back. */
+static void find_out_mode(struct watch *watch, const struct config *config)
+{
+	struct state state;
+
+	if (state_read(&watch->netlink, NULL, config, false, &state) == 0) {
+		if (state_observes(&state))
+			watch->observing = true;
+		else if (state_guards(&state))
+			watch->observing = false;
+		/* Neither: taken away as a whole, and what it was is still known. */
 	}
 	state_deinit(&state);
 }
@@ -147,7 +180,8 @@ static void look(struct watch *watch)
 	watch->changed = false;
 	if (config_load_alone(watch->path, stderr, &config) < 0)
 		return;
-	if (plan_build(config, false, stderr, &plan) == 0)
+	find_out_mode(watch, config);
+	if (plan_build(config, watch->observing, stderr, &plan) == 0)
 		judge(watch, config, &plan);
 	plan_deinit(&plan);
 	config_free(config);
@@ -230,7 +264,8 @@ int watch(const char *path, bool restore, bool json)
 	while (error == 0 && !stopped) {
 		if (poll(&events, 1, 1000) > 0)
 			error = drain(&watch);
-		if (error == 0 && watch.changed)
+		/* What could not be put back at once is, as soon as it may. */
+		if (error == 0 && (watch.changed || (watch.differed && may_restore(&watch))))
 			look(&watch);
 	}
 	netlink_close(&watch.events);
