@@ -7,7 +7,6 @@
 PREFIX       ?= /usr/local
 SBINDIR      ?= $(PREFIX)/sbin
 BINDIR       ?= $(PREFIX)/bin
-DATADIR      ?= $(PREFIX)/share/mcseal
 DOCDIR       ?= $(PREFIX)/share/doc/mcseal
 UNITDIR      ?= $(PREFIX)/lib/systemd/system
 DESTDIR      ?=
@@ -43,7 +42,7 @@ WRAP_test_config_memory := malloc calloc reallocarray strdup vasprintf
 MCPLC_CORE := $(patsubst %,tools/mcplc_%.c,memory cpu access 1e request)
 EXTRA_test_mcplc := $(MCPLC_CORE)
 EXTRA_test_nft_cover := nft-rules/cover.c
-EXTRA_test_nft_plan := $(patsubst %,nft-rules/%.c,plan ruleset set_type statement cover print)
+EXTRA_test_nft_plan := $(patsubst %,nft-rules/%.c,plan plan_edge plan_gateway plan_guard builder ruleset set_type statement cover print)
 LIBS_test_nft_plan := -ljansson
 EXTRA_fuzz_mc_request := $(MCPLC_CORE)
 
@@ -137,20 +136,20 @@ format: ## clang-format every C file in place
 	clang-format -i $(C_FILES)
 
 install: all ## install below PREFIX (DESTDIR is honoured)
-	install -v -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(DATADIR)/nft-rules $(DESTDIR)$(DOCDIR)
-	install -v -m 0755 $(B)/mcseald $(DESTDIR)$(SBINDIR)/mcseald
+	install -v -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR)/examples
+	install -v -m 0755 $(B)/mcseald $(B)/mcseal-nft $(DESTDIR)$(SBINDIR)/
 	install -v -m 0755 $(B)/mcping $(B)/mcplc $(DESTDIR)$(BINDIR)/
 	install -v -m 0755 certs/mcseal-pki $(DESTDIR)$(BINDIR)/mcseal-pki
-	install -v -m 0644 nft-rules/*.nft $(DESTDIR)$(DATADIR)/nft-rules/
 	install -v -m 0644 README.md docs/*.md docs/*.example $(DESTDIR)$(DOCDIR)/
+	install -v -m 0644 docs/examples/* $(DESTDIR)$(DOCDIR)/examples/
 	install -v -d $(DESTDIR)$(UNITDIR)
 	sed -e 's,@SBINDIR@,$(SBINDIR),g' -e 's,@DOCDIR@,$(DOCDIR),g' systemd/mcseald.service.in > $(DESTDIR)$(UNITDIR)/mcseald.service
 	chmod 0644 $(DESTDIR)$(UNITDIR)/mcseald.service
 
 uninstall: ## remove what install put there; configuration and keys stay
-	rm -f $(DESTDIR)$(SBINDIR)/mcseald $(addprefix $(DESTDIR)$(BINDIR)/,mcping mcplc mcseal-pki)
+	rm -f $(addprefix $(DESTDIR)$(SBINDIR)/,mcseald mcseal-nft) $(addprefix $(DESTDIR)$(BINDIR)/,mcping mcplc mcseal-pki)
 	rm -f $(DESTDIR)$(UNITDIR)/mcseald.service
-	rm -rf $(DESTDIR)$(DATADIR) $(DESTDIR)$(DOCDIR)
+	rm -rf $(DESTDIR)$(DOCDIR)
 
 clean: ## remove build/
 	rm -rf build

@@ -23,6 +23,8 @@ struct divert divert_of(const struct config *config, int family)
 			       .table = config->nft.route_table};
 }
 
+static const struct divert_there both = {true, true}, neither = {false, false};
+
 static bool wants_divert(const struct plan *plan, int family)
 {
 	return plan != NULL && (family == 0 ? plan->divert4 : plan->divert6);
@@ -47,15 +49,14 @@ static int read_diverts(const struct plan *plan, const struct config *config, st
 
 	for (int i = 0; i < 2 && error == 0; i++) {
 		struct divert divert = divert_of(config, i);
-		bool there;
+		struct divert_there there = {false, false};
+		bool wanted = wants_divert(plan, i);
 
 		error = divert_read(&route, &divert, &there);
 		/* A kernel without IPv6 has no rules for it either. */
-		if (error == -EAFNOSUPPORT || error == -EOPNOTSUPP) {
-			there = false;
+		if (error == -EAFNOSUPPORT || error == -EOPNOTSUPP)
 			error = 0;
-		}
-		state->divert_differs[i] = there != wants_divert(plan, i);
+		state->divert_differs[i] = there.rule != wanted || there.route != wanted;
 		state->lines += state->divert_differs[i];
 	}
 	netlink_close(&route);
@@ -183,7 +184,7 @@ static int change_diverts(const struct state *state, const struct plan *plan,
 
 		if (!state->divert_differs[i] || wants_divert(plan, i) != wanted)
 			continue;
-		error = wanted ? divert_add(&route, &divert) : divert_remove(&route, &divert);
+		error = divert_set(&route, &divert, wanted ? &both : &neither);
 		if (error < 0)
 			fprintf(report, "ip rule and route for TPROXY, IPv%c, table %u: %s%s\n",
 				i == 0 ? '4' : '6', divert.table, strerrordesc_np(-error),
@@ -205,7 +206,7 @@ static void take_back_diverts(const struct state *state, const struct plan *plan
 		struct divert divert = divert_of(config, i);
 
 		if (state->divert_differs[i] && wants_divert(plan, i))
-			(void)divert_remove(&route, &divert);
+			(void)divert_set(&route, &divert, &neither);
 	}
 	netlink_close(&route);
 }
@@ -217,7 +218,7 @@ int state_apply(const struct state *state, struct netlink *netlink, const struct
 	int error = batch == NULL ? -ENOMEM : 0;
 
 	for (int i = 0; i < STATE_TABLES && error == 0; i++)
-		difference_resolve(&state->differences[i], batch);
+		error = difference_resolve(&state->differences[i], batch);
 	/* What TPROXY marks must find its way from the first packet on, to the last. */
 	if (error == 0 && !try_it)
 		error = change_diverts(state, plan, config, true, report);

@@ -180,6 +180,12 @@ static void report_expression(FILE *report, int error, const char *name)
 		fprintf(report, " (in \"%s\")", name);
 }
 
+/* Is it about one message, not about the transaction as a whole? */
+static bool is_numbered(const struct verdict *verdict, const struct nlmsghdr *answer)
+{
+	return answer->nlmsg_seq > 0 && answer->nlmsg_seq < verdict->batch->count;
+}
+
 static void report_fault(struct verdict *verdict, const struct nlmsghdr *answer, int error,
 			 const char *text, uint32_t offset)
 {
@@ -187,7 +193,7 @@ static void report_fault(struct verdict *verdict, const struct nlmsghdr *answer,
 	const struct batch_message *message;
 	const char *expression;
 
-	if (answer->nlmsg_seq == 0 || answer->nlmsg_seq >= batch->count) {
+	if (!is_numbered(verdict, answer)) {
 		if (error == EPERM)
 			fprintf(verdict->report,
 				"no right to change nftables: this needs root or CAP_NET_ADMIN\n");
@@ -229,8 +235,11 @@ static int take_error(const struct nlmsghdr *answer, void *data)
 				offset = mnl_attr_get_u32(attribute);
 		}
 	}
+	/* A single message is not permitted to nobody but the owner of a table. */
 	if (verdict->error == 0)
-		verdict->error = fault->error;
+		verdict->error = fault->error == -EPERM && is_numbered(verdict, answer)
+					 ? -EBUSY
+					 : fault->error;
 	report_fault(verdict, answer, -fault->error, text, offset);
 	return MNL_CB_OK;
 }

@@ -34,7 +34,8 @@ struct nlmsghdr *batch_add(struct batch *batch, uint16_t type, uint16_t flags, c
 /*
  * Sends it. `generation` != 0: only if the ruleset is still that one, else -ERESTART. With `try_it`
  * the kernel checks everything and then takes nothing. 0, or -errno; each fault is written to
- * `report`, with the message it was found in.
+ * `report`, with the message it was found in. -EPERM: no CAP_NET_ADMIN; -EBUSY among others:
+ * another program owns a table.
  */
 int batch_send(struct batch *batch, struct netlink *netlink, uint32_t generation, bool try_it,
 	       FILE *report);

@@ -35,7 +35,7 @@ enum { READ_END, WRITE_END };
 
 struct confirm {
 	struct snapshot snapshots[STATE_TABLES];
-	bool divert_there[2]; /* before */
+	struct divert_there diverts[2]; /* before */
 	const struct plan *plan;
 	const struct config *config;
 	int seconds;
@@ -73,7 +73,11 @@ pid_t confirm_pending(void)
 
 int confirm_now(void)
 {
+	cleanup_fd int fd = open_lock(O_RDWR);
 	pid_t pid = confirm_pending();
+
+	if (fd == -EACCES || fd == -EPERM)
+		return fd;
 
 	if (pid <= 0)
 		return -ESRCH;
@@ -139,12 +143,10 @@ static int restore_diverts(const struct confirm *confirm)
 
 	for (int i = 0; i < 2 && error == 0; i++) {
 		struct divert divert = divert_of(confirm->config, i);
-		bool there = false;
 
-		if (divert_read(&route, &divert, &there) < 0 || there == confirm->divert_there[i])
-			continue;
-		error = confirm->divert_there[i] ? divert_add(&route, &divert)
-						 : divert_remove(&route, &divert);
+		error = divert_set(&route, &divert, &confirm->diverts[i]);
+		if (error == -EAFNOSUPPORT || error == -EOPNOTSUPP)
+			error = 0;
 	}
 	netlink_close(&route);
 	return error;
@@ -309,8 +311,8 @@ static int take_snapshots(struct confirm *confirm, struct netlink *netlink)
 	for (int i = 0; i < 2; i++) {
 		struct divert divert = divert_of(confirm->config, i);
 
-		if (divert_read(&route, &divert, &confirm->divert_there[i]) < 0)
-			confirm->divert_there[i] = false;
+		if (divert_read(&route, &divert, &confirm->diverts[i]) < 0)
+			confirm->diverts[i] = (struct divert_there){false, false};
 	}
 	netlink_close(&route);
 	return generations[0] == generations[1] ? 0 : -EAGAIN;

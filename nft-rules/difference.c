@@ -5,16 +5,17 @@
  * Base chains that are right stay where they are: only their rules and the elements of sets are
  * exchanged. The kernel switches these from one generation to the next without a gap, while a base
  * chain that is taken out and put in again lets single packets by (measured: a few in ten thousand
- * connections). For the same reason nothing is touched that is right already; that also keeps its
- * counters.
+ * connections). For the same reason nothing is touched that is right already, of a set neither:
+ * elements that stay are left alone (exchange.c). That also keeps counters.
  *
  * The order of messages: declare the table; empty the chains to be written anew and those to go;
- * delete chains and sets that are not wanted, or that are of another kind now; declare sets, empty
- * and fill them; declare chains, fill them. As soon as a set or chain goes, every chain is written
- * anew: any rule might refer to it.
+ * delete chains and sets that are not wanted, or that are of another kind now; declare sets and
+ * exchange their elements; declare chains, fill them. As soon as a set or chain goes, every chain
+ * is written anew: any rule might refer to it.
  */
 #include "difference.h"
 
+#include "exchange.h"
 #include "object.h"
 #include "set_type.h"
 #include "statement.h"
@@ -215,7 +216,7 @@ static bool same_set(const struct set *set, struct nftnl_set *live)
 {
 	const struct set_type *type = set->type;
 	uint32_t flags = (type->interval ? (uint32_t)NFT_SET_INTERVAL : 0U) |
-			 (type->field_sizes[0] ? (uint32_t)NFT_SET_CONCAT : 0U);
+			 (type->interval && type->field_sizes[0] ? (uint32_t)NFT_SET_CONCAT : 0U);
 	uint32_t size = 0;
 	const void *userdata = nftnl_set_get_data(live, NFTNL_SET_USERDATA, &size);
 	const char *comment = object_comment(userdata, size, NFTNL_UDATA_SET_COMMENT);
@@ -267,39 +268,95 @@ static int collect_expression(struct nftnl_expr *expr, void *data)
 	return 0;
 }
 
-static bool same_expression(const struct nftnl_expr *a, const struct nftnl_expr *b)
+/* A lower and an upper bound: how nft before 1.1.2 writes a range. */
+static bool is_bound(const struct nftnl_expr *expr, uint32_t op)
 {
-	char x[512], y[512];
-	const char *name = nftnl_expr_get_str(a, NFTNL_EXPR_NAME);
+	return strcmp(nftnl_expr_get_str(expr, NFTNL_EXPR_NAME), "cmp") == 0 &&
+	       nftnl_expr_get_u32(expr, NFTNL_EXPR_CMP_OP) == op;
+}
 
-	if (strcmp(name, nftnl_expr_get_str(b, NFTNL_EXPR_NAME)) != 0)
-		return false;
-	if (strcmp(name, "counter") == 0)
-		return true;
-	/* Sets are known by name; numbers of the transaction are in our object only. */
-	if (strcmp(name, "lookup") == 0)
-		return strcmp(nftnl_expr_get_str(a, NFTNL_EXPR_LOOKUP_SET),
-			      nftnl_expr_get_str(b, NFTNL_EXPR_LOOKUP_SET)) == 0;
-	if (nftnl_expr_snprintf(x, sizeof(x), a, NFTNL_OUTPUT_DEFAULT, 0) < 0 ||
-	    nftnl_expr_snprintf(y, sizeof(y), b, NFTNL_OUTPUT_DEFAULT, 0) < 0)
-		return false;
-	return strcmp(x, y) == 0;
+static void print_range(const void *from, uint32_t from_size, const void *to, uint32_t to_size,
+			FILE *file)
+{
+	const uint8_t *bytes[] = {from, to};
+	uint32_t sizes[] = {from_size, to_size};
+
+	fputs("range", file);
+	for (size_t i = 0; i < ARRAY_SIZE(bytes); i++) {
+		putc(' ', file);
+		for (uint32_t j = 0; j < sizes[i]; j++)
+			fprintf(file, "%02x", bytes[i][j]);
+	}
+}
+
+static void print_expression(const struct nftnl_expr *expr, FILE *file)
+{
+	const char *name = nftnl_expr_get_str(expr, NFTNL_EXPR_NAME);
+	uint32_t from_size = 0, to_size = 0;
+	const void *from, *to;
+	char text[512];
+
+	/* Values of counters do not count; sets are known by name, not by a transaction's number.
+	 */
+	if (strcmp(name, "counter") == 0) {
+		fputs(name, file);
+	} else if (strcmp(name, "lookup") == 0) {
+		fprintf(file, "lookup %s", nftnl_expr_get_str(expr, NFTNL_EXPR_LOOKUP_SET));
+	} else if (strcmp(name, "range") == 0) {
+		from = nftnl_expr_get(expr, NFTNL_EXPR_RANGE_FROM_DATA, &from_size);
+		to = nftnl_expr_get(expr, NFTNL_EXPR_RANGE_TO_DATA, &to_size);
+		print_range(from, from_size, to, to_size, file);
+	} else {
+		if (nftnl_expr_snprintf(text, sizeof(text), expr, NFTNL_OUTPUT_DEFAULT, 0) < 0)
+			text[0] = '\0';
+		fprintf(file, "%s %s", name, text);
+	}
+	putc('\n', file);
+}
+
+/* The expressions as text that is the same for the same meaning; NULL: no memory. */
+static char *canonical(const struct expressions *all)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *file = open_memstream(&text, &size);
+
+	if (file == NULL)
+		return NULL;
+	for (size_t i = 0; i < all->count; i++) {
+		uint32_t from_size = 0, to_size = 0;
+		const void *from, *to;
+
+		if (i + 1 == all->count || !is_bound(all->items[i], NFT_CMP_GTE) ||
+		    !is_bound(all->items[i + 1], NFT_CMP_LTE)) {
+			print_expression(all->items[i], file);
+			continue;
+		}
+		from = nftnl_expr_get(all->items[i], NFTNL_EXPR_CMP_DATA, &from_size);
+		to = nftnl_expr_get(all->items[++i], NFTNL_EXPR_CMP_DATA, &to_size);
+		print_range(from, from_size, to, to_size, file);
+		putc('\n', file);
+	}
+	if (fclose(file) != 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
 }
 
 static bool same_rule(struct nftnl_rule *wanted, struct nftnl_rule *live)
 {
 	const char *a = live_comment(wanted), *b = live_comment(live);
 	struct expressions x = {.count = 0}, y = {.count = 0};
+	cleanup_free char *wanted_text = NULL, *live_text = NULL;
 
 	if (strcmp(a ? a : "", b ? b : "") != 0 ||
 	    nftnl_expr_foreach(wanted, collect_expression, &x) < 0 ||
-	    nftnl_expr_foreach(live, collect_expression, &y) < 0 || x.count != y.count)
+	    nftnl_expr_foreach(live, collect_expression, &y) < 0)
 		return false;
-	for (size_t i = 0; i < x.count; i++) {
-		if (!same_expression(x.items[i], y.items[i]))
-			return false;
-	}
-	return true;
+	wanted_text = canonical(&x);
+	live_text = canonical(&y);
+	return wanted_text != NULL && live_text != NULL && strcmp(wanted_text, live_text) == 0;
 }
 
 /* The rules of one chain, wanted and live, and which of them have found each other. */
@@ -463,6 +520,21 @@ static int find_stale(struct difference *difference)
 	return error;
 }
 
+/* Nobody's business in our tables. */
+static int say_objects(struct difference *difference)
+{
+	const struct live_table *live = difference->live;
+	int error = 0;
+
+	for (size_t i = 0; i < live->object_count && error == 0; i++)
+		error = say(difference, '-', "named object %s",
+			    nftnl_obj_get_str(live->objects[i], NFTNL_OBJ_NAME));
+	for (size_t i = 0; i < live->flowtable_count && error == 0; i++)
+		error = say(difference, '-', "flowtable %s",
+			    nftnl_flowtable_get_str(live->flowtables[i], NFTNL_FLOWTABLE_NAME));
+	return error;
+}
+
 static bool any(const bool *flags, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -488,7 +560,10 @@ static int compare_tables(struct difference *difference)
 		error = compare_chain(difference, i);
 	if (error == 0)
 		error = find_stale(difference);
-	if (any(difference->stale_chains, live->chain_count) ||
+	if (error == 0)
+		error = say_objects(difference);
+	if (live->object_count > 0 || live->flowtable_count > 0 ||
+	    any(difference->stale_chains, live->chain_count) ||
 	    any(difference->stale_sets, live->set_count))
 		memset(difference->new_rules, true, wanted->chain_count);
 	return error;
@@ -545,19 +620,20 @@ json_t *difference_json(const struct difference *difference)
 
 /* --- into a transaction ----------------------------------------------------------------- */
 
-static void declare_table(const struct difference *difference, struct batch *batch)
+static int declare_table(const struct difference *difference, struct batch *batch)
 {
 	struct nlmsghdr *message =
 		batch_add(batch, NFT_MSG_NEWTABLE, NLM_F_CREATE, "table inet %s", difference->name);
 	struct nftnl_table *table = message ? object_table(difference->wanted) : NULL;
 
 	if (table == NULL)
-		return;
+		return -ENOMEM;
 	nftnl_table_nlmsg_build_payload(message, table);
 	nftnl_table_free(table);
+	return 0;
 }
 
-/* NFT_MSG_DELTABLE, DELRULE (all of a chain), DELCHAIN, DELSET, DELSETELEM (all of a set). */
+/* NFT_MSG_DELTABLE, DELRULE (all of a chain), DELCHAIN, DELSET. */
 static void add_deletion(const struct difference *difference, struct batch *batch, uint16_t type,
 			 const char *what, const char *name)
 {
@@ -574,6 +650,31 @@ static void add_deletion(const struct difference *difference, struct batch *batc
 		mnl_attr_put_strz(message,
 				  type == NFT_MSG_DELCHAIN ? NFTA_CHAIN_NAME : NFTA_RULE_CHAIN,
 				  name);
+}
+
+/* What no rule refers to any more. */
+static void delete_objects(const struct live_table *live, struct batch *batch)
+{
+	for (size_t i = 0; i < live->object_count; i++) {
+		const char *name = nftnl_obj_get_str(live->objects[i], NFTNL_OBJ_NAME);
+		struct nlmsghdr *message =
+			batch_add(batch, NFT_MSG_DELOBJ, 0, "named object %s", name);
+
+		if (message != NULL)
+			nftnl_obj_nlmsg_build_payload(message, live->objects[i]);
+	}
+	for (size_t i = 0; i < live->flowtable_count; i++) {
+		const struct nftnl_flowtable *flowtable = live->flowtables[i];
+		const char *name = nftnl_flowtable_get_str(flowtable, NFTNL_FLOWTABLE_NAME);
+		struct nlmsghdr *message =
+			batch_add(batch, NFT_MSG_DELFLOWTABLE, 0, "flowtable %s", name);
+
+		if (message == NULL)
+			continue;
+		mnl_attr_put_strz(message, NFTA_FLOWTABLE_TABLE,
+				  nftnl_flowtable_get_str(flowtable, NFTNL_FLOWTABLE_TABLE));
+		mnl_attr_put_strz(message, NFTA_FLOWTABLE_NAME, name);
+	}
 }
 
 static void delete_stale(const struct difference *difference, struct batch *batch)
@@ -599,19 +700,21 @@ static void delete_stale(const struct difference *difference, struct batch *batc
 			add_deletion(difference, batch, NFT_MSG_DELCHAIN, "chain",
 				     nftnl_chain_get_str(live->chains[i], NFTNL_CHAIN_NAME));
 	}
+	delete_objects(live, batch);
 }
 
 /* As many messages as it takes: an attribute holds 64 KiB. */
-static void fill_set(const struct difference *difference, struct batch *batch,
-		     const struct nftnl_set *set, const char *name)
+static void send_elements(const struct difference *difference, struct batch *batch,
+			  const struct nftnl_set *set, uint16_t type, const char *name)
 {
 	struct nftnl_set_elems_iter *iterator = nftnl_set_elems_iter_create(set);
+	uint16_t flags = type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0;
 	struct nlmsghdr *message = NULL;
 	int more = 1;
 
 	while (iterator != NULL && more == 1) {
-		message = batch_add(batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE,
-				    "elements of set %s of table inet %s", name, difference->name);
+		message = batch_add(batch, type, flags, "elements of set %s of table inet %s", name,
+				    difference->name);
 		if (message == NULL)
 			break;
 		more = nftnl_set_elems_nlmsg_build_payload_iter(message, iterator);
@@ -620,7 +723,42 @@ static void fill_set(const struct difference *difference, struct batch *batch,
 		nftnl_set_elems_iter_destroy(iterator);
 }
 
-static void write_set(const struct difference *difference, struct batch *batch, size_t at)
+static struct nftnl_set *live_set(const struct difference *difference, const char *name)
+{
+	for (size_t i = 0; i < difference->live->set_count; i++) {
+		if (!difference->stale_sets[i] &&
+		    strcmp(nftnl_set_get_str(difference->live->sets[i], NFTNL_SET_NAME), name) == 0)
+			return difference->live->sets[i];
+	}
+	return NULL;
+}
+
+/* What leaves comes first: the new ones may lie over it. */
+static int exchange_elements(const struct difference *difference, struct batch *batch,
+			     struct nftnl_set *wanted, const char *name)
+{
+	struct nftnl_set *live = live_set(difference, name), *removed, *added;
+	int error;
+
+	if (live == NULL) {
+		send_elements(difference, batch, wanted, NFT_MSG_NEWSETELEM, name);
+		return 0;
+	}
+	error = exchange_find(live, wanted, &removed, &added);
+	if (error < 0)
+		return error;
+	if (removed != NULL) {
+		send_elements(difference, batch, removed, NFT_MSG_DELSETELEM, name);
+		nftnl_set_free(removed);
+	}
+	if (added != NULL) {
+		send_elements(difference, batch, added, NFT_MSG_NEWSETELEM, name);
+		nftnl_set_free(added);
+	}
+	return 0;
+}
+
+static int write_set(const struct difference *difference, struct batch *batch, size_t at)
 {
 	const struct set *set = &difference->wanted->sets[at];
 	struct nlmsghdr *message =
@@ -628,19 +766,19 @@ static void write_set(const struct difference *difference, struct batch *batch, 
 			  difference->name);
 	struct nftnl_set *made =
 		message ? object_set(difference->wanted, set, (uint32_t)at + 1) : NULL;
+	int error = 0;
 
 	if (made == NULL)
-		return;
+		return -ENOMEM;
 	nftnl_set_nlmsg_build_payload(message, made);
-	if (difference->new_elements[at]) {
-		add_deletion(difference, batch, NFT_MSG_DELSETELEM, "elements of set", set->name);
-		if (set->element_count > 0)
-			fill_set(difference, batch, made, set->name);
-	}
+	if (difference->new_elements[at] &&
+	    (set->element_count > 0 || live_set(difference, set->name) != NULL))
+		error = exchange_elements(difference, batch, made, set->name);
 	nftnl_set_free(made);
+	return error;
 }
 
-static void write_chain(const struct difference *difference, struct batch *batch, size_t at)
+static int write_chain(const struct difference *difference, struct batch *batch, size_t at)
 {
 	const struct chain *chain = &difference->wanted->chains[at];
 	struct nlmsghdr *message =
@@ -649,12 +787,13 @@ static void write_chain(const struct difference *difference, struct batch *batch
 	struct nftnl_chain *made = message ? object_chain(difference->wanted, chain) : NULL;
 
 	if (made == NULL)
-		return;
+		return -ENOMEM;
 	nftnl_chain_nlmsg_build_payload(message, made);
 	nftnl_chain_free(made);
+	return 0;
 }
 
-static void write_rules(const struct difference *difference, struct batch *batch, size_t at)
+static int write_rules(const struct difference *difference, struct batch *batch, size_t at)
 {
 	const struct chain *chain = &difference->wanted->chains[at];
 
@@ -667,30 +806,34 @@ static void write_rules(const struct difference *difference, struct batch *batch
 			message ? object_rule(difference->wanted, chain, &chain->rules[i]) : NULL;
 
 		if (made == NULL)
-			return;
+			return -ENOMEM;
 		nftnl_rule_nlmsg_build_payload(message, made);
 		nftnl_rule_free(made);
 	}
+	return 0;
 }
 
-void difference_resolve(const struct difference *difference, struct batch *batch)
+int difference_resolve(const struct difference *difference, struct batch *batch)
 {
 	const struct table *wanted = difference->wanted;
+	int error;
 
 	if (difference->line_count == 0)
-		return;
+		return 0;
 	if (wanted == NULL) {
 		add_deletion(difference, batch, NFT_MSG_DELTABLE, "all", "");
-		return;
+		return 0;
 	}
-	declare_table(difference, batch);
-	delete_stale(difference, batch);
-	for (size_t i = 0; i < wanted->set_count; i++)
-		write_set(difference, batch, i);
-	for (size_t i = 0; i < wanted->chain_count; i++)
-		write_chain(difference, batch, i);
-	for (size_t i = 0; i < wanted->chain_count; i++) {
+	error = declare_table(difference, batch);
+	if (error == 0)
+		delete_stale(difference, batch);
+	for (size_t i = 0; i < wanted->set_count && error == 0; i++)
+		error = write_set(difference, batch, i);
+	for (size_t i = 0; i < wanted->chain_count && error == 0; i++)
+		error = write_chain(difference, batch, i);
+	for (size_t i = 0; i < wanted->chain_count && error == 0; i++) {
 		if (difference->new_rules[i])
-			write_rules(difference, batch, i);
+			error = write_rules(difference, batch, i);
 	}
+	return error;
 }

@@ -42,7 +42,7 @@ void difference_print(const struct difference *difference, FILE *file);
 /* A new array of {"table", "change": "add" or "remove", "what"}. NULL: no memory. */
 json_t *difference_json(const struct difference *difference);
 
-/* Adds to `batch` what makes the kernel's table the wanted one. Where memory runs out, it fails. */
-void difference_resolve(const struct difference *difference, struct batch *batch);
+/* Adds to `batch` what makes the kernel's table the wanted one. 0 or -ENOMEM. */
+int difference_resolve(const struct difference *difference, struct batch *batch);
 
 #endif

@@ -136,42 +136,25 @@ static int change_route(struct netlink *route, const struct divert *divert, bool
 
 /* --- both ------------------------------------------------------------------------------- */
 
-int divert_read(struct netlink *route, const struct divert *divert, bool *there)
+int divert_read(struct netlink *route, const struct divert *divert, struct divert_there *there)
 {
-	bool rule = false, local = false;
-	int error = find_rule(route, divert, &rule);
+	int error = find_rule(route, divert, &there->rule);
 
-	if (error == 0)
-		error = find_route(route, divert, &local);
-	*there = error == 0 && rule && local;
-	return error;
+	return error == 0 ? find_route(route, divert, &there->route) : error;
 }
 
-int divert_add(struct netlink *route, const struct divert *divert)
+/* A rule that leads to an empty table leads nowhere: the route comes first, and goes last. */
+int divert_set(struct netlink *route, const struct divert *divert,
+	       const struct divert_there *wanted)
 {
-	bool rule = false, local = false;
-	int error = find_route(route, divert, &local);
+	struct divert_there now = {false, false};
+	int error = divert_read(route, divert, &now);
 
-	/* The route first: a rule that leads to an empty table leads nowhere. */
-	if (error == 0 && !local)
+	if (error == 0 && wanted->route && !now.route)
 		error = change_route(route, divert, true);
-	if (error == 0)
-		error = find_rule(route, divert, &rule);
-	if (error == 0 && !rule)
-		error = change_rule(route, divert, true);
-	return error == -EEXIST ? 0 : error;
-}
-
-int divert_remove(struct netlink *route, const struct divert *divert)
-{
-	bool rule = false, local = false;
-	int error = find_rule(route, divert, &rule);
-
-	if (error == 0 && rule)
-		error = change_rule(route, divert, false);
-	if (error == 0)
-		error = find_route(route, divert, &local);
-	if (error == 0 && local)
+	if (error == 0 && wanted->rule != now.rule)
+		error = change_rule(route, divert, wanted->rule);
+	if (error == 0 && !wanted->route && now.route)
 		error = change_route(route, divert, false);
-	return error == -ENOENT || error == -ESRCH ? 0 : error;
+	return error;
 }

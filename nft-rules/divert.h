@@ -18,11 +18,14 @@ struct divert {
 	uint32_t table;
 };
 
-/* *there: both the rule and the route are. 0 or -errno. */
-int divert_read(struct netlink *route, const struct divert *divert, bool *there);
-/* Idempotent: adds what is missing. 0 or -errno. Needs CAP_NET_ADMIN. */
-int divert_add(struct netlink *route, const struct divert *divert);
-/* The same the other way round. */
-int divert_remove(struct netlink *route, const struct divert *divert);
+struct divert_there {
+	bool rule, route;
+};
+
+/* Which of the two are there. 0 or -errno. */
+int divert_read(struct netlink *route, const struct divert *divert, struct divert_there *there);
+/* Adds and removes until it is as `wanted`. 0 or -errno. Needs CAP_NET_ADMIN. */
+int divert_set(struct netlink *route, const struct divert *divert,
+	       const struct divert_there *wanted);
 
 #endif

@@ -199,6 +199,40 @@ static struct nftnl_expr *add_port(struct nftnl_rule *rule, const struct stateme
 	return lookup(rule, from->name);
 }
 
+/* nft before 1.1.2 makes two comparisons of a range, and reads this back as one all the same. */
+static struct nftnl_expr *in_range(struct nftnl_rule *rule, const void *first, const void *last,
+				   size_t size)
+{
+	struct nftnl_expr *expr;
+
+	if (memcmp(first, last, size) == 0)
+		return compare(rule, NFT_CMP_EQ, first, size);
+	expr = add(rule, "range");
+	set_u32(expr, NFTNL_EXPR_RANGE_SREG, NFT_REG_1);
+	set_u32(expr, NFTNL_EXPR_RANGE_OP, NFT_RANGE_EQ);
+	if (expr != NULL) {
+		nftnl_expr_set(expr, NFTNL_EXPR_RANGE_FROM_DATA, first, (uint32_t)size);
+		nftnl_expr_set(expr, NFTNL_EXPR_RANGE_TO_DATA, last, (uint32_t)size);
+	}
+	return expr;
+}
+
+static struct nftnl_expr *add_addresses(struct nftnl_rule *rule, const struct statement *from)
+{
+	family(rule, from->family);
+	address(rule, from->family, false);
+	return in_range(rule, from->first, from->last, from->family == AF_INET ? 4 : 16);
+}
+
+static struct nftnl_expr *add_ports(struct nftnl_rule *rule, const struct statement *from)
+{
+	uint16_t first = htons((uint16_t)from->number), last = htons((uint16_t)from->last_number);
+
+	protocol(rule, from->protocol);
+	port(rule, NFT_REG_1);
+	return in_range(rule, &first, &last, sizeof(first));
+}
+
 static struct nftnl_expr *add_family(struct nftnl_rule *rule, const struct statement *from)
 {
 	return family(rule, from->family);
@@ -419,6 +453,8 @@ static struct nftnl_expr *(*const adders[STATEMENT_KINDS])(struct nftnl_rule *ru
 	[STATEMENT_DESTINATION] = add_destination,
 	[STATEMENT_ADDRESS] = add_address,
 	[STATEMENT_PORT] = add_port,
+	[STATEMENT_ADDRESSES] = add_addresses,
+	[STATEMENT_PORTS] = add_ports,
 	[STATEMENT_FAMILY] = add_family,
 	[STATEMENT_PROTOCOL] = add_protocol,
 	[STATEMENT_INTERFACE] = add_interface,

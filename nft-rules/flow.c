@@ -2,7 +2,6 @@
 #include "flow.h"
 
 #include "netlink.h"
-#include "set_type.h"
 
 #include <errno.h>
 #include <libnetfilter_conntrack/libnetfilter_conntrack.h>
@@ -15,64 +14,62 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct search {
-	const struct table *guard;
-	const struct config *config;
-	struct flow *flows;
+struct flows {
+	struct flow *items;
 	size_t count;
+};
+
+struct search {
+	const struct plan *plan;
+	const struct config *config;
+	struct flows found;
+	struct flows redirected; /* by connection tracking: not plain any more */
 };
 
 /* --- is it for a protected PLC? --------------------------------------------------------- */
 
-static bool between(const uint8_t *key, const uint8_t *first, const uint8_t *last, size_t size)
+static bool is_protected(const struct search *search, const struct address *to)
 {
-	return memcmp(key, first, size) >= 0 && memcmp(key, last, size) <= 0;
-}
+	struct address_prefix host = {.base = *to, .bits = to->any.sa_family == AF_INET ? 32 : 128};
+	struct cover_block at;
+	uint16_t port = address_port(to);
 
-static bool in_set(const struct set *set, const struct address *to)
-{
-	bool v4 = to->any.sa_family == AF_INET;
-	const uint8_t *key = v4 ? (const uint8_t *)&to->v4.sin_addr : to->v6.sin6_addr.s6_addr;
-	const uint8_t *port = (const uint8_t *)(v4 ? &to->v4.sin_port : &to->v6.sin6_port);
-	size_t size = v4 ? 4 : 16;
+	cover_block_set(&at, &host);
+	for (size_t i = 0; i < search->plan->protected_count; i++) {
+		const struct plan_protected *protected = &search->plan->protected[i];
+		const struct cover_block *block = &protected->block;
 
-	if (set == NULL)
-		return false;
-	for (size_t i = 0; i < set->element_count; i++) {
-		const struct element *element = &set->elements[i];
-
-		if (between(key, element->first, element->last, size) &&
-		    (set->type->field_sizes[0] == 0 ||
-		     between(port, element->first + size, element->last + size, 2)))
+		if (protected->family == to->any.sa_family && block->first <= at.first &&
+		    at.first <= block->last &&
+		    (protected->plant || (block->first_port <= port && port <= block->last_port)))
 			return true;
 	}
 	return false;
 }
 
-static bool is_protected(const struct search *search, const struct address *to)
+static bool has_flow(const struct flows *flows, const struct flow *flow)
 {
-	bool v4 = to->any.sa_family == AF_INET;
-
-	return in_set(table_find_set(search->guard, v4 ? "plc4" : "plc6"), to) ||
-	       in_set(table_find_set(search->guard, v4 ? "plant4" : "plant6"), to);
-}
-
-static int add_flow(struct search *search, const struct flow *flow)
-{
-	struct flow *grown;
-
-	for (size_t i = 0; i < search->count; i++) {
-		const struct flow *known = &search->flows[i];
+	for (size_t i = 0; i < flows->count; i++) {
+		const struct flow *known = &flows->items[i];
 
 		if (known->protocol == flow->protocol && address_equal(&known->from, &flow->from) &&
 		    address_equal(&known->to, &flow->to))
-			return 0;
+			return true;
 	}
-	grown = reallocarray(search->flows, search->count + 1, sizeof(*grown));
+	return false;
+}
+
+static int add_flow(struct flows *flows, const struct flow *flow)
+{
+	struct flow *grown;
+
+	if (has_flow(flows, flow))
+		return 0;
+	grown = reallocarray(flows->items, flows->count + 1, sizeof(*grown));
 	if (grown == NULL)
 		return -ENOMEM;
-	search->flows = grown;
-	grown[search->count++] = *flow;
+	flows->items = grown;
+	grown[flows->count++] = *flow;
 	return 0;
 }
 
@@ -106,9 +103,10 @@ static int take_socket(const struct nlmsghdr *message, void *data)
 	}
 	set_address(&flow.from, socket->idiag_family, socket->id.idiag_src, socket->id.idiag_sport);
 	set_address(&flow.to, socket->idiag_family, socket->id.idiag_dst, socket->id.idiag_dport);
-	if ((mark != 0 && mark == search->config->mark) || !is_protected(search, &flow.to))
+	if ((mark != 0 && mark == search->config->mark) || !is_protected(search, &flow.to) ||
+	    has_flow(&search->redirected, &flow))
 		return MNL_CB_OK;
-	return add_flow(search, &flow) < 0 ? MNL_CB_ERROR : MNL_CB_OK;
+	return add_flow(&search->found, &flow) < 0 ? MNL_CB_ERROR : MNL_CB_OK;
 }
 
 static int find_local(struct search *search, int family)
@@ -154,17 +152,19 @@ static bool read_tuple(const struct nf_conntrack *entry, struct flow *flow)
 static int take_entry(enum nf_conntrack_msg_type type, struct nf_conntrack *entry, void *data)
 {
 	struct search *search = data;
+	struct flows *flows = &search->found;
 	struct flow flow;
-	uint32_t status = nfct_get_attr_u32(entry, ATTR_STATUS);
-	uint8_t state = nfct_get_attr_u8(entry, ATTR_TCP_STATE);
 
 	(void)type;
-	if (!read_tuple(entry, &flow) || (status & IPS_DST_NAT) != 0 ||
-	    nfct_get_attr_u32(entry, ATTR_MARK) == search->config->nft.flow_mark ||
-	    (flow.protocol == IPPROTO_TCP && state != TCP_CONNTRACK_ESTABLISHED) ||
-	    !is_protected(search, &flow.to))
+	if (!read_tuple(entry, &flow) || !is_protected(search, &flow.to))
 		return NFCT_CB_CONTINUE;
-	return add_flow(search, &flow) < 0 ? NFCT_CB_FAILURE : NFCT_CB_CONTINUE;
+	if ((nfct_get_attr_u32(entry, ATTR_STATUS) & IPS_DST_NAT) != 0)
+		flows = &search->redirected;
+	else if (nfct_get_attr_u32(entry, ATTR_MARK) == search->config->nft.flow_mark ||
+		 (flow.protocol == IPPROTO_TCP &&
+		  nfct_get_attr_u8(entry, ATTR_TCP_STATE) != TCP_CONNTRACK_ESTABLISHED))
+		return NFCT_CB_CONTINUE;
+	return add_flow(flows, &flow) < 0 ? NFCT_CB_FAILURE : NFCT_CB_CONTINUE;
 }
 
 static int find_tracked(struct search *search)
@@ -186,19 +186,20 @@ static int find_tracked(struct search *search)
 int flows_find(const struct plan *plan, const struct config *config, struct flow **flows,
 	       size_t *count)
 {
-	struct search search = {.guard = ruleset_find_table(&plan->ruleset, TABLE_GUARD),
-				.config = config};
-	int error = find_local(&search, AF_INET);
+	struct search search = {.plan = plan, .config = config};
+	/* First: a socket does not know that its packets are redirected. */
+	int error = find_tracked(&search);
 
 	if (error == 0)
-		error = find_local(&search, AF_INET6);
+		error = find_local(&search, AF_INET);
 	if (error == 0)
-		error = find_tracked(&search);
+		error = find_local(&search, AF_INET6);
+	free(search.redirected.items);
 	if (error < 0) {
-		free(search.flows);
-		search = (struct search){0};
+		free(search.found.items);
+		search.found = (struct flows){0};
 	}
-	*flows = search.flows;
-	*count = search.count;
+	*flows = search.found.items;
+	*count = search.found.count;
 	return error;
 }

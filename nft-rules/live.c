@@ -85,6 +85,32 @@ static int take_rule(const struct nlmsghdr *message, void *data)
 	return MNL_CB_OK;
 }
 
+static int take_object(const struct nlmsghdr *message, void *data)
+{
+	struct nftnl_obj *object = nftnl_obj_alloc();
+
+	if (object == NULL || nftnl_obj_nlmsg_parse(message, object) < 0 ||
+	    append(data, object) < 0) {
+		if (object != NULL)
+			nftnl_obj_free(object);
+		return MNL_CB_ERROR;
+	}
+	return MNL_CB_OK;
+}
+
+static int take_flowtable(const struct nlmsghdr *message, void *data)
+{
+	struct nftnl_flowtable *flowtable = nftnl_flowtable_alloc();
+
+	if (flowtable == NULL || nftnl_flowtable_nlmsg_parse(message, flowtable) < 0 ||
+	    append(data, flowtable) < 0) {
+		if (flowtable != NULL)
+			nftnl_flowtable_free(flowtable);
+		return MNL_CB_ERROR;
+	}
+	return MNL_CB_OK;
+}
+
 static int take_elements(const struct nlmsghdr *message, void *data)
 {
 	return nftnl_set_elems_nlmsg_parse(message, data) < 0 ? MNL_CB_ERROR : MNL_CB_OK;
@@ -115,7 +141,8 @@ static int dump(struct netlink *netlink, uint16_t type, const char *name, mnl_cb
 	char buffer[MNL_NLMSG_HDRLEN + 1024];
 	struct nlmsghdr *message = nftnl_nlmsg_build_hdr(buffer, type, NFPROTO_INET, NLM_F_DUMP, 0);
 
-	_Static_assert(NFTA_CHAIN_TABLE == 1 && NFTA_SET_TABLE == 1 && NFTA_RULE_TABLE == 1,
+	_Static_assert(NFTA_CHAIN_TABLE == 1 && NFTA_SET_TABLE == 1 && NFTA_RULE_TABLE == 1 &&
+			       NFTA_OBJ_TABLE == 1 && NFTA_FLOWTABLE_TABLE == 1,
 		       "the same number for all");
 	mnl_attr_put_strz(message, NFTA_CHAIN_TABLE, name);
 	return netlink_ask(netlink, message, callback, data);
@@ -177,12 +204,18 @@ static int read_contents(struct netlink *netlink, const char *name, struct live_
 	struct collection chains = {(items_t *)&table->chains, &table->chain_count};
 	struct collection sets = {(items_t *)&table->sets, &table->set_count};
 	struct collection rules = {(items_t *)&table->rules, &table->rule_count};
+	struct collection objects = {(items_t *)&table->objects, &table->object_count};
+	struct collection flowtables = {(items_t *)&table->flowtables, &table->flowtable_count};
 	int error = dump(netlink, NFT_MSG_GETCHAIN, name, take_chain, &chains);
 
 	if (error == 0)
 		error = dump(netlink, NFT_MSG_GETSET, name, take_set, &sets);
 	if (error == 0)
 		error = dump(netlink, NFT_MSG_GETRULE, name, take_rule, &rules);
+	if (error == 0)
+		error = dump(netlink, NFT_MSG_GETOBJ, name, take_object, &objects);
+	if (error == 0)
+		error = dump(netlink, NFT_MSG_GETFLOWTABLE, name, take_flowtable, &flowtables);
 	for (size_t i = 0; i < table->set_count && error == 0; i++)
 		error = read_elements(netlink, table->sets[i]);
 	drop_foreign(table, name);
@@ -223,9 +256,15 @@ void live_table_deinit(struct live_table *table)
 		nftnl_set_free(table->sets[i]);
 	for (size_t i = 0; i < table->rule_count; i++)
 		nftnl_rule_free(table->rules[i]);
+	for (size_t i = 0; i < table->object_count; i++)
+		nftnl_obj_free(table->objects[i]);
+	for (size_t i = 0; i < table->flowtable_count; i++)
+		nftnl_flowtable_free(table->flowtables[i]);
 	free(table->chains);
 	free(table->sets);
 	free(table->rules);
+	free(table->objects);
+	free(table->flowtables);
 	*table = (struct live_table){0};
 }
 
@@ -355,7 +394,9 @@ static int make_elements(const struct borders *borders, bool ranges, struct elem
 
 int live_set_elements(struct nftnl_set *set, struct element **elements, size_t *count)
 {
-	const struct set_type *type = set_type_find(nftnl_set_get_u32(set, NFTNL_SET_KEY_TYPE));
+	bool interval = (nftnl_set_get_u32(set, NFTNL_SET_FLAGS) & NFT_SET_INTERVAL) != 0;
+	const struct set_type *type =
+		set_type_find(nftnl_set_get_u32(set, NFTNL_SET_KEY_TYPE), interval);
 	struct borders borders = {0};
 	int error;
 

@@ -7,6 +7,8 @@
 #include "ruleset.h"
 
 #include <libnftnl/chain.h>
+#include <libnftnl/flowtable.h>
+#include <libnftnl/object.h>
 #include <libnftnl/rule.h>
 #include <libnftnl/set.h>
 
@@ -22,6 +24,11 @@ struct live_table {
 	size_t set_count;
 	struct nftnl_rule **rules; /* chain by chain, in their order */
 	size_t rule_count;
+	/* Named counters, quotas, ... and flowtables: never ours. */
+	struct nftnl_obj **objects;
+	size_t object_count;
+	struct nftnl_flowtable **flowtables;
+	size_t flowtable_count;
 };
 
 /*

@@ -30,11 +30,10 @@ struct run {
 
 static int fail(const char *what, int error)
 {
-	if (error == -EPERM || error == -EACCES)
-		fprintf(stderr, "mcseal-nft: %s: no right to: this needs root or CAP_NET_ADMIN\n",
-			what);
-	else
-		fprintf(stderr, "mcseal-nft: %s: %s\n", what, strerrordesc_np(-error));
+	bool right = error != -EPERM && error != -EACCES;
+
+	fprintf(stderr, "mcseal-nft: %s: %s%s\n", what, strerrordesc_np(-error),
+		right ? "" : " (this needs root or CAP_NET_ADMIN)");
 	return EXIT_ERROR;
 }
 
@@ -167,7 +166,7 @@ static int tell_applied(const struct run *run, const struct state *state, const 
 					  state_json(state, &run->plan, run->config), "connections",
 					  flows));
 	json_decref(flows);
-	puts(state->lines == 0 ? "nothing to change" : outcome);
+	puts(outcome);
 	return EXIT_SUCCESS;
 }
 
@@ -207,6 +206,8 @@ static int run_apply(struct run *run)
 	}
 	if (!options->json)
 		state_print(&state, &run->plan, run->config, stdout);
+	if (state.lines == 0)
+		outcome = "nothing to change";
 	flows = options->observe || state.lines == 0 ? json_array() : tell_flows(run);
 	if (state.lines > 0 && options->confirm > 0) {
 		error = confirm_apply(&run->netlink, &run->plan, run->config, options->confirm,

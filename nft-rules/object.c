@@ -9,7 +9,7 @@
  * A plain set of ranges is a row of borders: an element where a range begins, and one with the
  * flag INTERVAL_END where the next address is outside again (none behind the very last address).
  * nft also puts such an end at 0, unless a range begins there. A concatenation has ranges of its
- * own kind: key and key_end, both inside.
+ * own kind: key and key_end, both inside; without ranges it is a key like any other.
  */
 #include "object.h"
 
@@ -173,7 +173,7 @@ static bool add_element(struct nftnl_set *made, const struct set *set, size_t at
 	key = add_key(made, element->first, set->type->size, 0);
 	if (key == NULL || !add_comment(key, element->comment))
 		return false;
-	return set->type->field_sizes[0] == 0 ||
+	return !set->type->interval ||
 	       nftnl_set_elem_set(key, NFTNL_SET_ELEM_KEY_END, element->last, set->type->size) == 0;
 }
 
@@ -181,7 +181,7 @@ static bool describe_set(struct nftnl_set *made, const struct table *table, cons
 			 uint32_t number)
 {
 	const struct set_type *type = set->type;
-	bool concatenated = type->field_sizes[0] != 0;
+	bool concatenated = type->field_sizes[0] != 0 && type->interval;
 	uint32_t flags = (type->interval ? (uint32_t)NFT_SET_INTERVAL : 0U) |
 			 (concatenated ? (uint32_t)NFT_SET_CONCAT : 0U);
 

@@ -8,6 +8,7 @@
 #ifndef MCSEAL_NFT_PLAN_H
 #define MCSEAL_NFT_PLAN_H
 
+#include "cover.h"
 #include "ruleset.h"
 
 #include "config/config.h"
@@ -20,8 +21,17 @@
 /* How the comment of an observing guard's counter begins: by it such a guard is known. */
 #define PLAN_WOULD_BLOCK "would be blocked"
 
+/* What the guard keeps plain traffic from. */
+struct plan_protected {
+	int family;
+	struct cover_block block;
+	bool plant; /* a gateway's: every port */
+};
+
 struct plan {
 	struct ruleset ruleset; /* the guard first; the managed table only if it has rules */
+	struct plan_protected *protected;
+	size_t protected_count;
 	bool observe;
 	/* TPROXY needs a route to this machine itself for what it has marked (divert.h). */
 	bool divert4, divert6;

@@ -30,6 +30,8 @@ enum statement_kind {
 	STATEMENT_DESTINATION, /* address . port, by `protocol`, in the set `name` */
 	STATEMENT_ADDRESS,     /* its destination, or with `source` its source, in `name` */
 	STATEMENT_PORT,        /* TCP destination port in `name` */
+	STATEMENT_ADDRESSES,   /* destination from `first` to `last`, no set */
+	STATEMENT_PORTS,       /* destination port of `protocol` from `number` to `last_number` */
 	STATEMENT_FAMILY,
 	STATEMENT_PROTOCOL,
 	STATEMENT_INTERFACE, /* came in by one of `name` */
@@ -65,9 +67,10 @@ struct statement {
 	int family; /* AF_INET or AF_INET6 */
 	uint8_t protocol;
 	bool source;
-	uint32_t number;
+	uint32_t number, last_number;
 	const char *name;
 	struct address address;
+	uint8_t first[16], last[16]; /* network byte order; of IPv4 the first four */
 };
 
 struct rule {

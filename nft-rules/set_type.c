@@ -25,7 +25,8 @@ static int prefix_length(const uint8_t *first, const uint8_t *last, size_t size)
 	return (int)at;
 }
 
-static void print_address(int family, const uint8_t *first, const uint8_t *last, FILE *file)
+void set_type_print_addresses(int family, const uint8_t *first, const uint8_t *last, bool prefixes,
+			      FILE *file)
 {
 	size_t size = family == AF_INET ? 4 : 16;
 	char from[INET6_ADDRSTRLEN], to[INET6_ADDRSTRLEN];
@@ -35,13 +36,14 @@ static void print_address(int family, const uint8_t *first, const uint8_t *last,
 	inet_ntop(family, last, to, sizeof(to));
 	if (memcmp(first, last, size) == 0)
 		fputs(from, file);
-	else if (length >= 0)
+	else if (prefixes && length >= 0)
 		fprintf(file, "%s/%d", from, length);
 	else
 		fprintf(file, "%s-%s", from, to);
 }
 
-static json_t *address_json(int family, const uint8_t *first, const uint8_t *last)
+json_t *set_type_addresses_json(int family, const uint8_t *first, const uint8_t *last,
+				bool prefixes)
 {
 	size_t size = family == AF_INET ? 4 : 16;
 	char from[INET6_ADDRSTRLEN], to[INET6_ADDRSTRLEN];
@@ -51,7 +53,7 @@ static json_t *address_json(int family, const uint8_t *first, const uint8_t *las
 	inet_ntop(family, last, to, sizeof(to));
 	if (memcmp(first, last, size) == 0)
 		return json_string(from);
-	if (length >= 0)
+	if (prefixes && length >= 0)
 		return json_pack("{s:{s:s, s:i}}", "prefix", "addr", from, "len", length);
 	return json_pack("{s:[s, s]}", "range", from, to);
 }
@@ -139,27 +141,29 @@ static json_t *cgroup_json(const uint8_t *first, const uint8_t *last, size_t fie
 static void print_ipv4(const uint8_t *first, const uint8_t *last, size_t field, FILE *file)
 {
 	if (field == 0)
-		print_address(AF_INET, first, last, file);
+		set_type_print_addresses(AF_INET, first, last, true, file);
 	else
 		print_port(first, last, field, file);
 }
 
 static json_t *ipv4_json(const uint8_t *first, const uint8_t *last, size_t field)
 {
-	return field == 0 ? address_json(AF_INET, first, last) : port_json(first, last, field);
+	return field == 0 ? set_type_addresses_json(AF_INET, first, last, true)
+			  : port_json(first, last, field);
 }
 
 static void print_ipv6(const uint8_t *first, const uint8_t *last, size_t field, FILE *file)
 {
 	if (field == 0)
-		print_address(AF_INET6, first, last, file);
+		set_type_print_addresses(AF_INET6, first, last, true, file);
 	else
 		print_port(first, last, field, file);
 }
 
 static json_t *ipv6_json(const uint8_t *first, const uint8_t *last, size_t field)
 {
-	return field == 0 ? address_json(AF_INET6, first, last) : port_json(first, last, field);
+	return field == 0 ? set_type_addresses_json(AF_INET6, first, last, true)
+			  : port_json(first, last, field);
 }
 
 /* enum datatypes and TYPE_BITS of nftables' include/datatype.h. */
@@ -184,6 +188,16 @@ const struct set_type set_type_ipv4_port = {
 	.make_json = ipv4_json,
 };
 
+const struct set_type set_type_ipv4_port_single = {
+	.name = "ipv4_addr . inet_service",
+	.json = {"ipv4_addr", "inet_service"},
+	.number = TYPE_IPADDR << TYPE_BITS | TYPE_INET_SERVICE,
+	.size = 8,
+	.field_sizes = {4, 2},
+	.print = print_ipv4,
+	.make_json = ipv4_json,
+};
+
 const struct set_type set_type_ipv6_port = {
 	.name = "ipv6_addr . inet_service",
 	.json = {"ipv6_addr", "inet_service"},
@@ -191,6 +205,16 @@ const struct set_type set_type_ipv6_port = {
 	.size = 20,
 	.field_sizes = {16, 2},
 	.interval = true,
+	.print = print_ipv6,
+	.make_json = ipv6_json,
+};
+
+const struct set_type set_type_ipv6_port_single = {
+	.name = "ipv6_addr . inet_service",
+	.json = {"ipv6_addr", "inet_service"},
+	.number = TYPE_IP6ADDR << TYPE_BITS | TYPE_INET_SERVICE,
+	.size = 20,
+	.field_sizes = {16, 2},
 	.print = print_ipv6,
 	.make_json = ipv6_json,
 };
@@ -205,12 +229,30 @@ const struct set_type set_type_ipv4 = {
 	.make_json = ipv4_json,
 };
 
+const struct set_type set_type_ipv4_single = {
+	.name = "ipv4_addr",
+	.json = {"ipv4_addr"},
+	.number = TYPE_IPADDR,
+	.size = 4,
+	.print = print_ipv4,
+	.make_json = ipv4_json,
+};
+
 const struct set_type set_type_ipv6 = {
 	.name = "ipv6_addr",
 	.json = {"ipv6_addr"},
 	.number = TYPE_IP6ADDR,
 	.size = 16,
 	.interval = true,
+	.print = print_ipv6,
+	.make_json = ipv6_json,
+};
+
+const struct set_type set_type_ipv6_single = {
+	.name = "ipv6_addr",
+	.json = {"ipv6_addr"},
+	.number = TYPE_IP6ADDR,
+	.size = 16,
 	.print = print_ipv6,
 	.make_json = ipv6_json,
 };
@@ -254,25 +296,39 @@ const struct set_type set_type_cgroup = {
 	.make_json = cgroup_json,
 };
 
-const struct set_type *set_type_find(uint32_t number)
-{
-	static const struct set_type *const types[] = {
-		&set_type_ipv4_port, &set_type_ipv6_port, &set_type_ipv4,      &set_type_ipv6,
-		&set_type_port,      &set_type_user,      &set_type_interface, &set_type_cgroup,
-	};
+static const struct set_type *const types[] = {
+	&set_type_ipv4_port,
+	&set_type_ipv6_port,
+	&set_type_ipv4_port_single,
+	&set_type_ipv6_port_single,
+	&set_type_ipv4,
+	&set_type_ipv6,
+	&set_type_ipv4_single,
+	&set_type_ipv6_single,
+	&set_type_port,
+	&set_type_user,
+	&set_type_interface,
+	&set_type_cgroup,
+};
 
+const struct set_type *set_type_find(uint32_t number, bool interval)
+{
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
-		if (types[i]->number == number)
+		if (types[i]->number == number && types[i]->interval == interval)
 			return types[i];
 	}
 	return NULL;
 }
 
-const struct set_type *set_type_for(int family, bool with_port)
+const struct set_type *set_type_for(int family, bool with_port, bool interval)
 {
-	if (family == AF_INET)
-		return with_port ? &set_type_ipv4_port : &set_type_ipv4;
-	return with_port ? &set_type_ipv6_port : &set_type_ipv6;
+	if (with_port && interval)
+		return family == AF_INET ? &set_type_ipv4_port : &set_type_ipv6_port;
+	if (with_port)
+		return family == AF_INET ? &set_type_ipv4_port_single : &set_type_ipv6_port_single;
+	if (interval)
+		return family == AF_INET ? &set_type_ipv4 : &set_type_ipv6;
+	return family == AF_INET ? &set_type_ipv4_single : &set_type_ipv6_single;
 }
 
 /* Where the second field of a concatenation begins; 0: there is none. */

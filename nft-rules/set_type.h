@@ -29,17 +29,27 @@ struct set_type {
 
 extern const struct set_type set_type_ipv4_port; /* ipv4_addr . inet_service, ranges */
 extern const struct set_type set_type_ipv6_port;
+extern const struct set_type set_type_ipv4_port_single; /* the same, one by one */
+extern const struct set_type set_type_ipv6_port_single;
 extern const struct set_type set_type_ipv4; /* ranges */
 extern const struct set_type set_type_ipv6;
+extern const struct set_type set_type_ipv4_single; /* one by one */
+extern const struct set_type set_type_ipv6_single;
 extern const struct set_type set_type_port;
 extern const struct set_type set_type_user;
 extern const struct set_type set_type_interface;
 extern const struct set_type set_type_cgroup;
 
-/* By NFTA_SET_KEY_TYPE; NULL: none of these. */
-const struct set_type *set_type_find(uint32_t number);
+/* By NFTA_SET_KEY_TYPE and whether its elements are ranges; NULL: none of these. */
+const struct set_type *set_type_find(uint32_t number, bool interval);
 /* Of an address with or without a port: which set it can be in. */
-const struct set_type *set_type_for(int family, bool with_port);
+const struct set_type *set_type_for(int family, bool with_port, bool interval);
+
+/* A range of addresses, 4 or 16 bytes each: one, a prefix if it is one and `prefixes`, or a-b. */
+void set_type_print_addresses(int family, const uint8_t *first, const uint8_t *last, bool prefixes,
+			      FILE *file);
+json_t *set_type_addresses_json(int family, const uint8_t *first, const uint8_t *last,
+				bool prefixes);
 
 /* As nft lists it, without the comment. */
 void element_print(const struct set_type *type, const struct element *element, FILE *file);

@@ -43,6 +43,9 @@ static const struct {
 	{NFT_MSG_GETOBJ, NFT_MSG_NEWOBJ,
 	 ATTRIBUTE(NFTA_OBJ_TABLE) | ATTRIBUTE(NFTA_OBJ_NAME) | ATTRIBUTE(NFTA_OBJ_TYPE) |
 		 ATTRIBUTE(NFTA_OBJ_DATA) | ATTRIBUTE(NFTA_OBJ_USERDATA)},
+	{NFT_MSG_GETFLOWTABLE, NFT_MSG_NEWFLOWTABLE,
+	 ATTRIBUTE(NFTA_FLOWTABLE_TABLE) | ATTRIBUTE(NFTA_FLOWTABLE_NAME) |
+		 ATTRIBUTE(NFTA_FLOWTABLE_HOOK) | ATTRIBUTE(NFTA_FLOWTABLE_FLAGS)},
 	{NFT_MSG_GETSET, NFT_MSG_NEWSET,
 	 ATTRIBUTE(NFTA_SET_TABLE) | ATTRIBUTE(NFTA_SET_NAME) | ATTRIBUTE(NFTA_SET_FLAGS) |
 		 ATTRIBUTE(NFTA_SET_KEY_TYPE) | ATTRIBUTE(NFTA_SET_KEY_LEN) |
@@ -275,6 +278,22 @@ static bool same_base_chains(const struct snapshot *snapshot, const struct live_
 	return true;
 }
 
+/* Named objects and flowtables of now; those of then are made again. */
+static void clear_objects(const struct snapshot *snapshot, const struct live_table *live,
+			  struct batch *batch)
+{
+	for (size_t i = 0; i < live->object_count; i++) {
+		struct nlmsghdr *message = batch_add(
+			batch, NFT_MSG_DELOBJ, 0, "named object of table inet %s", snapshot->name);
+
+		if (message != NULL)
+			nftnl_obj_nlmsg_build_payload(message, live->objects[i]);
+	}
+	for (size_t i = 0; i < live->flowtable_count; i++)
+		add_named(batch, NFT_MSG_DELFLOWTABLE, snapshot->name, NFTA_FLOWTABLE_NAME,
+			  nftnl_flowtable_get_str(live->flowtables[i], NFTNL_FLOWTABLE_NAME));
+}
+
 /* Rules of every chain; then sets with a name of their own, and chains to jump to. */
 static void clear(const struct snapshot *snapshot, const struct live_table *live,
 		  struct batch *batch)
@@ -302,12 +321,11 @@ void snapshot_restore(const struct snapshot *snapshot, const struct live_table *
 
 	if (live->exists && !in_place)
 		add_named(batch, NFT_MSG_DELTABLE, snapshot->name, 0, snapshot->name);
-	else if (live->exists)
+	else if (live->exists) {
 		clear(snapshot, live, batch);
+		clear_objects(snapshot, live, batch);
+	}
 	for (size_t kind = 0; kind < ARRAY_SIZE(kinds); kind++) {
-		/* Objects were not touched, and there is no request for "the same again". */
-		if (in_place && kinds[kind].type == NFT_MSG_NEWOBJ)
-			continue;
 		for (size_t i = 0; i < snapshot->count; i++) {
 			if (snapshot->messages[i].type == kinds[kind].type)
 				copy_message(snapshot, &snapshot->messages[i],

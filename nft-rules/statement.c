@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "statement.h"
 
+#include "set_type.h"
+
 #include "base/error.h"
 
 #include <arpa/inet.h>
@@ -60,6 +62,16 @@ static void statement_print(const struct statement *statement, FILE *file)
 		break;
 	case STATEMENT_PORT:
 		fprintf(file, "tcp dport @%s", name);
+		break;
+	case STATEMENT_ADDRESSES:
+		fprintf(file, "%s daddr ", ip(statement->family));
+		set_type_print_addresses(statement->family, statement->first, statement->last,
+					 false, file);
+		break;
+	case STATEMENT_PORTS:
+		fprintf(file, "%s dport %" PRIu32, protocol_name(statement->protocol), number);
+		if (statement->last_number != number)
+			fprintf(file, "-%" PRIu32, statement->last_number);
 		break;
 	case STATEMENT_FAMILY:
 		fprintf(file, "meta nfproto %s", family_name(statement->family));
@@ -180,6 +192,14 @@ static json_t *mangle_json(const char *what, uint32_t mark)
 			 (json_int_t)mark);
 }
 
+static json_t *ports_json(const struct statement *statement)
+{
+	if (statement->number == statement->last_number)
+		return json_integer(statement->number);
+	return json_pack("{s:[I, I]}", "range", (json_int_t)statement->number,
+			 (json_int_t)statement->last_number);
+}
+
 static json_t *match_statement_json(const struct statement *statement)
 {
 	const char *family = ip(statement->family);
@@ -196,6 +216,13 @@ static json_t *match_statement_json(const struct statement *statement)
 				  set_json(statement->name));
 	case STATEMENT_PORT:
 		return match_json("==", payload_json("tcp", "dport"), set_json(statement->name));
+	case STATEMENT_ADDRESSES:
+		return match_json("==", payload_json(family, "daddr"),
+				  set_type_addresses_json(statement->family, statement->first,
+							  statement->last, false));
+	case STATEMENT_PORTS:
+		return match_json("==", payload_json(protocol_name(statement->protocol), "dport"),
+				  ports_json(statement));
 	case STATEMENT_FAMILY:
 		return match_json("==", keyed_json("meta", "nfproto"),
 				  json_string(family_name(statement->family)));

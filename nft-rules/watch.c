@@ -258,8 +258,9 @@ int watch(const char *path, bool restore, bool json)
 		sigaction(SIGINT, &stop, NULL);
 		events = (struct pollfd){.fd = mnl_socket_get_fd(watch.events.socket),
 					 .events = POLLIN};
-		tell(&watch, "watching", NULL, NULL, NULL);
 		look(&watch);
+		watch.culprit_pid = 0;
+		tell(&watch, "watching", NULL, NULL, NULL);
 	}
 	while (error == 0 && !stopped) {
 		if (poll(&events, 1, 1000) > 0)

@@ -554,7 +554,7 @@ static int read_cgroup(const struct config_place *place, const char *text, void 
 		return -EINVAL;
 	if ((size_t)snprintf(path, sizeof(path), CGROUP_ROOT "%s", text) >= sizeof(path))
 		return -EINVAL;
-	if (stat(path, &status) < 0 || !S_ISDIR(status.st_mode))
+	if (!place->report->alone && (stat(path, &status) < 0 || !S_ISDIR(status.st_mode)))
 		config_report_warning(place->report, place->line,
 				      "%s: %s does not exist now: its members are carried once "
 				      "it does",

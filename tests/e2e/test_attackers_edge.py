@@ -175,11 +175,28 @@ class Plant:
         gateway = pki.gateway("gw", (net.GATEWAY4, net.GATEWAY6))
         edge = pki.edge("office")
         net.exec("client", "ip", "addr", "add", f"{self.STRANGER}/24", "dev", "to-edge")
-        for name in ("edge-router.nft", "edge-host.nft"):
-            defines = {"CLIENT_INTERFACES": '{ "to-client" }'} if "router" in name else {}
-            net.nft("edge", lab.ROOT / "nft-rules" / name,
-                    PLC4=f"{{ {net.PLC4} . 5007, {self.UNROUTED} . 5007 }}",
-                    PLC6=f"{{ {net.PLC6} . 5007 }}", **defines)
+        # Rules that redirect more than mcseal-nft would: what the daemon itself refuses shows.
+        net.exec("edge", "nft", "-f", "-", input=f"""
+table inet careless {{
+	chain everything {{
+		ip daddr {{ {net.PLC4}, {self.UNROUTED} }} tcp dport 5007 redirect to :{self.EDGE_PORT}
+		ip6 daddr {net.PLC6} tcp dport 5007 redirect to :{self.EDGE_PORT}
+	}}
+	chain prerouting {{
+		type nat hook prerouting priority dstnat
+		iifname "to-client" jump everything
+	}}
+	chain output {{
+		type nat hook output priority -100
+		jump everything
+	}}
+	chain input {{
+		type filter hook input priority filter
+		tcp dport {self.EDGE_PORT} ct status dnat accept
+		tcp dport {self.EDGE_PORT} reject with tcp reset
+	}}
+}}
+""")
         self.plc = lab.Plc(folder, "--listen", f"[{net.PLC6}]:5007", listen=f"{net.PLC4}:5007",
                            netns=net.ns("plc"))
         self.gateway = lab.Daemon(folder, f"""

@@ -225,6 +225,7 @@ static void assert_rule(struct composed *composed, enum mc_rule rule, uint16_t e
 	assert_int_equal(access.end_code, end_code);
 }
 
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): a declaration */
 #define FOR_BOTH(code) for (enum mc_code code = MC_CODE_BINARY; code <= MC_CODE_ASCII; code++)
 
 static void batch(struct composed *composed, enum mc_code code, uint16_t command,

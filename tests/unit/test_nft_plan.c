@@ -176,10 +176,30 @@ static void test_gateway(void **state)
 	assert_has(&built, "\t0.0.0.0/0 . 8443\n");
 	assert_has(&built, "meta mark 0x4d430001 ct mark set 0x4d430003 counter accept");
 	assert_int_equal(nets.error, 0);
-	assert_has(&nets, "ip6 daddr @plant6 counter goto local_to_plc");
+	assert_has(&nets, "ip daddr 10.30.0.0-10.30.0.255 counter goto local_to_plc");
+	assert_has(&nets, "ip6 daddr fd30::-fd30::ffff:ffff:ffff:ffff counter goto local_to_plc");
 	assert_lacks(&nets, "table inet mcseal {");
 	release(&built);
 	release(&nets);
+}
+
+/* The guard knows single keys and rules of its own for networks, but no set of ranges. */
+static void test_guard_without_ranges(void **state)
+{
+	struct built built = build(EDGE(LISTEN, ANYBODY,
+					"\"10.30.0.10:5000-5010\", \"10.31.0.0/24:5007\", "
+					"\"10.32.0.1:1-5000\""),
+				   false);
+	const struct table *guard = &built.plan.ruleset.tables[0];
+
+	(void)state;
+	assert_int_equal(built.error, 0);
+	assert_int_equal(guard->set_count, 1);
+	assert_int_equal(guard->sets[0].element_count, 11);
+	assert_has(&built,
+		   "ip daddr 10.31.0.0-10.31.0.255 udp dport 5007 counter goto refuse_plain");
+	assert_has(&built, "ip daddr 10.32.0.1 tcp dport 1-5000 counter goto refuse_plain");
+	release(&built);
 }
 
 static void test_fixed_destination_is_guarded(void **state)
@@ -324,6 +344,7 @@ int main(void)
 		cmocka_unit_test(test_router),
 		cmocka_unit_test(test_tproxy),
 		cmocka_unit_test(test_gateway),
+		cmocka_unit_test(test_guard_without_ranges),
 		cmocka_unit_test(test_fixed_destination_is_guarded),
 		cmocka_unit_test(test_observing_blocks_nothing),
 		cmocka_unit_test(test_rules_do_not_grow),
