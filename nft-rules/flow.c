@@ -47,31 +47,55 @@ static bool is_protected(const struct search *search, const struct address *to)
 	return false;
 }
 
+/* Flows are zeroed before they are filled: any order will do, as long as it is one. */
+static int compare_flows(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct flow));
+}
+
+static void sort_flows(struct flows *flows)
+{
+	size_t kept = 0;
+
+	if (flows->count == 0)
+		return;
+	qsort(flows->items, flows->count, sizeof(*flows->items), compare_flows);
+	for (size_t i = 0; i < flows->count; i++) {
+		if (i == 0 || compare_flows(&flows->items[i], &flows->items[kept - 1]) != 0)
+			flows->items[kept++] = flows->items[i];
+	}
+	flows->count = kept;
+}
+
+/* In sorted ones. */
 static bool has_flow(const struct flows *flows, const struct flow *flow)
 {
-	for (size_t i = 0; i < flows->count; i++) {
-		const struct flow *known = &flows->items[i];
-
-		if (known->protocol == flow->protocol && address_equal(&known->from, &flow->from) &&
-		    address_equal(&known->to, &flow->to))
-			return true;
-	}
-	return false;
+	return flows->count > 0 &&
+	       bsearch(flow, flows->items, flows->count, sizeof(*flow), compare_flows) != NULL;
 }
 
+/* gcc 12 loses sight of what is stored in a struct of the caller's. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpragmas"
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+
+/* A busy machine has a hundred thousand: nothing here may be slower than a sort. */
 static int add_flow(struct flows *flows, const struct flow *flow)
 {
+	size_t room = flows->count == 0 ? 64 : 2 * flows->count;
 	struct flow *grown;
 
-	if (has_flow(flows, flow))
-		return 0;
-	grown = reallocarray(flows->items, flows->count + 1, sizeof(*grown));
-	if (grown == NULL)
-		return -ENOMEM;
-	flows->items = grown;
-	grown[flows->count++] = *flow;
+	if (flows->count == 0 || (flows->count >= 64 && (flows->count & (flows->count - 1)) == 0)) {
+		grown = reallocarray(flows->items, room, sizeof(*grown));
+		if (grown == NULL)
+			return -ENOMEM;
+		flows->items = grown;
+	}
+	flows->items[flows->count++] = *flow;
 	return 0;
 }
+
+#pragma GCC diagnostic pop
 
 /* --- this machine's own ----------------------------------------------------------------- */
 
@@ -93,9 +117,11 @@ static int take_socket(const struct nlmsghdr *message, void *data)
 	struct search *search = data;
 	const struct inet_diag_msg *socket = mnl_nlmsg_get_payload(message);
 	const struct nlattr *attribute;
-	struct flow flow = {.protocol = IPPROTO_TCP};
+	struct flow flow;
 	uint32_t mark = 0;
 
+	memset(&flow, 0, sizeof(flow));
+	flow.protocol = IPPROTO_TCP;
 	for (attribute = netlink_next(message, sizeof(*socket), NULL); attribute != NULL;
 	     attribute = netlink_next(message, sizeof(*socket), attribute)) {
 		if (mnl_attr_get_type(attribute) == INET_DIAG_MARK)
@@ -156,13 +182,15 @@ static int take_entry(enum nf_conntrack_msg_type type, struct nf_conntrack *entr
 	struct flow flow;
 
 	(void)type;
-	if (!read_tuple(entry, &flow) || !is_protected(search, &flow.to))
+	memset(&flow, 0, sizeof(flow));
+	if (!read_tuple(entry, &flow) ||
+	    (flow.protocol == IPPROTO_TCP &&
+	     nfct_get_attr_u8(entry, ATTR_TCP_STATE) != TCP_CONNTRACK_ESTABLISHED) ||
+	    !is_protected(search, &flow.to))
 		return NFCT_CB_CONTINUE;
 	if ((nfct_get_attr_u32(entry, ATTR_STATUS) & IPS_DST_NAT) != 0)
 		flows = &search->redirected;
-	else if (nfct_get_attr_u32(entry, ATTR_MARK) == search->config->nft.flow_mark ||
-		 (flow.protocol == IPPROTO_TCP &&
-		  nfct_get_attr_u8(entry, ATTR_TCP_STATE) != TCP_CONNTRACK_ESTABLISHED))
+	else if (nfct_get_attr_u32(entry, ATTR_MARK) == search->config->nft.flow_mark)
 		return NFCT_CB_CONTINUE;
 	return add_flow(flows, &flow) < 0 ? NFCT_CB_FAILURE : NFCT_CB_CONTINUE;
 }
@@ -190,11 +218,13 @@ int flows_find(const struct plan *plan, const struct config *config, struct flow
 	/* First: a socket does not know that its packets are redirected. */
 	int error = find_tracked(&search);
 
+	sort_flows(&search.redirected);
 	if (error == 0)
 		error = find_local(&search, AF_INET);
 	if (error == 0)
 		error = find_local(&search, AF_INET6);
 	free(search.redirected.items);
+	sort_flows(&search.found);
 	if (error < 0) {
 		free(search.found.items);
 		search.found = (struct flows){0};

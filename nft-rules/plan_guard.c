@@ -153,12 +153,14 @@ static void add_protected_plcs(struct builder *builder)
 {
 	static const char *const hooks[] = {"output", "forward"};
 
+	const struct chain *protected;
+
 	add_refusal(builder, "refuse_plain", "mcseal-plain-blocked: ", "plain MC");
-	table_add_chain(builder->ruleset, builder->table, "protected", NULL);
+	protected = table_add_chain(builder->ruleset, builder->table, "protected", NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++)
-		builder_counted_to(builder,
-				   builder_rule(builder, hooks[i], "is it for a protected PLC?"),
-				   STATEMENT_JUMP, "protected");
+		/* Not counted: every packet of this machine comes by here. */
+		rule_named(builder_rule(builder, hooks[i], "is it for a protected PLC?"),
+			   STATEMENT_JUMP, protected ? protected->name : NULL);
 	for (size_t i = 0; i < BUILDER_FAMILIES; i++) {
 		struct blocks blocks = {0};
 		struct cover_block *made = NULL;

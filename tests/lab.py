@@ -392,14 +392,9 @@ class Net:
     def exec(self, name, *command, **options):
         return run("ip", "netns", "exec", self.ns(name), *command, **options)
 
-    def nft(self, name, path, **defines):
-        """Loads a ruleset with some of its `define NAME = ...` lines replaced."""
-        text = pathlib.Path(path).read_text()
-        for define, value in defines.items():
-            text, count = re.subn(rf"(?m)^define {define} = .*$", f"define {define} = {value}", text)
-            if count != 1:
-                raise LabError(f"{path}: no single `define {define}`")
-        return self.exec(name, "nft", "-f", "-", input=text)
+    def rules(self, name, config, *options):
+        """Installs the rules that belong to a configuration file; what mcseal-nft said."""
+        return self.exec(name, BUILD / "mcseal-nft", "-c", config, "apply", *options).stdout
 
     def remove(self):
         for name in self.names:

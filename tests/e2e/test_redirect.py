@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Transparent redirect with the real daemon and the rulesets of nft-rules/, in namespaces (root)."""
+"""Transparent edges with the real daemon and the rules that mcseal-nft makes of its configuration,
+in namespaces (root): redirected on a router and on a host, and taken by TPROXY on a router.
+"""
 import contextlib
 import os
 import pathlib
 import re
-import shutil
 import tempfile
 
 import pytest
@@ -13,9 +14,9 @@ import pytest
 import lab
 import peers
 import redirected
-from redirected import NOBODY, SETS, TARGETS, Plants, at
+from redirected import TARGETS, Plants, Unprivileged, at
 
-placements = pytest.mark.parametrize("place", ["router", "host"])
+placements = pytest.mark.parametrize("place", redirected.PLACES)
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +80,9 @@ def test_gateway_dialled_over_ipv6(net, pki, tmp_path, place):
 def test_mark_keeps_the_daemon_out_of_the_redirect(net, pki, tmp_path, marked):
     """The redirected range covers the gateway, too: the mark alone tells the daemon's own apart."""
     plants = Plants(net, pki, tmp_path, "host", edge=False)
+    plants.redirect_everybody(gateway=True)
     plants.edge_config = plants.edge_text(head="" if marked else "mark = 0")
     plants.edge = plants.start_edge()
-    plants.load_rules({**SETS, "PLC4": SETS["PLC4"].replace("}", ", 10.20.0.2 . 8443 }")})
     with plants:
         if marked:
             plants.everybody_answers()
@@ -155,29 +156,6 @@ def plain_packets(capture):
 # --- as little privilege as possible -------------------------------------------------------------
 
 
-class Unprivileged(lab.Process):
-    """mcseald as the user nobody, with the capabilities named and no others."""
-
-    def __init__(self, plants, capabilities):
-        folder = plants.public
-        # LeakSanitizer's ptrace is not allowed to such a process.
-        leaks = os.environ.get("ASAN_OPTIONS", "").replace("detect_leaks=1", "detect_leaks=0")
-        caps = "-all" + "".join(f",+{name}" for name in capabilities)
-        super().__init__(
-            ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
-             f"--inh-caps={caps}", f"--ambient-caps={caps}", f"--bounding-set={caps}",
-             "--no-new-privs", folder / "mcseald", folder / "edge.conf"],
-            plants.folder / "edge.log", plants.net.ns(plants.name), env={"ASAN_OPTIONS": leaks})
-        self.wait_text(r"\bready workers=", 10)
-
-    def closed(self, reason, seconds=5.0):
-        return self.wait_text(rf"^.*session-closed reason={reason}\b.*$", seconds).group(0)
-
-    def status(self, name):
-        text = pathlib.Path(f"/proc/{self.pid}/status").read_text()
-        return re.search(rf"^{name}:\s*(.*)$", text, re.MULTILINE).group(1).split()
-
-
 @pytest.fixture
 def public():
     """A folder that the user nobody may read."""
@@ -186,26 +164,10 @@ def public():
         yield pathlib.Path(made)
 
 
-def unprivileged(plants, public, capabilities):
-    plants.public = public
-    credentials = plants.pki.at_edge
-    names = {}
-    for path in (credentials.certificate, credentials.key, plants.pki.ca, plants.pki.crl):
-        names[path] = shutil.copy(path, public)
-        os.chown(names[path], NOBODY, NOBODY)
-    config = plants.edge_text()
-    for path, copy in names.items():
-        config = config.replace(str(path), str(copy))
-    (public / "edge.conf").write_text(config)
-    shutil.copy(lab.BUILD / "mcseald", public)
-    plants.edge = Unprivileged(plants, capabilities)
-    assert plants.edge.status("Uid") == [str(NOBODY)] * 4
-
-
 @placements
 def test_net_raw_is_enough(net, pki, tmp_path, public, place):
     with Plants(net, pki, tmp_path, place, edge=False) as plants:
-        unprivileged(plants, public, ["net_raw"])
+        plants.edge = Unprivileged(plants, public, ["net_raw"])
         assert plants.edge.status("CapEff") == ["0000000000002000"]
         assert not plants.edge.lines("mark-not-set")
         plants.everybody_answers()
@@ -213,18 +175,85 @@ def test_net_raw_is_enough(net, pki, tmp_path, public, place):
 
 def test_marks_its_connections_by_net_raw_alone(net, pki, tmp_path, public):
     with Plants(net, pki, tmp_path, "host", edge=False) as plants:
-        plants.load_rules({**SETS, "PLC4": SETS["PLC4"].replace("}", ", 10.20.0.2 . 8443 }")})
-        unprivileged(plants, public, ["net_raw"])
+        plants.redirect_everybody(gateway=True)
+        plants.edge = Unprivileged(plants, public, ["net_raw"])
         plants.everybody_answers()
 
 
-@placements
+@pytest.mark.parametrize("place", ["router", "host"])
 def test_without_net_raw_it_warns_and_works(net, pki, tmp_path, public, place):
     with Plants(net, pki, tmp_path, place, edge=False) as plants:
-        unprivileged(plants, public, [])
+        plants.edge = Unprivileged(plants, public, [])
         assert plants.edge.status("CapEff") == ["0000000000000000"]
         assert "CAP_NET_RAW" in plants.edge.lines("warning mark-not-set")[0]
         plants.everybody_answers()
+
+
+def test_tproxy_without_net_raw_does_not_start(net, pki, tmp_path, public):
+    """It says what it lacks, and clients are refused by the guard."""
+    with Plants(net, pki, tmp_path, "tproxy", edge=False) as plants:
+        edge = Unprivileged(plants, public, [], ready=False)
+        assert edge.popen.wait(10 * lab.PATIENCE) != 0
+        assert "CAP_NET_RAW" in edge.lines("error listen-failed")[0]
+        for target in (TARGETS[0], TARGETS[3]):
+            with pytest.raises(ConnectionRefusedError):
+                plants.connect(*target)
+        assert plants.seen() == [] and plants.blocked() >= 2
+
+
+# --- who may dial the gateway --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gateway,client", [('"10.20.0.2:8443"', "10.20.0.1:"),
+                                            ('"[fd20::2]:8443"', "[fd20::1]:")])
+def test_gateway_refuses_whom_its_clients_do_not_list(net, pki, tmp_path, gateway, client):
+    """With its rules the edge gets no answer; without them the daemon refuses by itself."""
+    with Plants(net, pki, tmp_path, "router", edge=False,
+                gateway_options='clients = { "10.20.0.99", "fd20::99" }') as plants:
+        plants.edge_config = plants.edge_text(gateways=gateway)
+        plants.edge = plants.start_edge()
+
+        def fails():
+            with plants.connect(*TARGETS[0]) as sock:
+                with contextlib.suppress(ConnectionError):
+                    sock.sendall(lab.read_words(0, 1))
+                assert lab.receive_end(sock) == b""
+        fails()
+        plants.edge.closed("gateways-failed")
+        assert not plants.gateway.lines("session-")
+        net.exec("gateway", lab.BUILD / "mcseal-nft", "-c", plants.gateway.config, "remove")
+        fails()
+        line = plants.gateway.closed("source-refused")
+        assert f"client={client}" in line and "edge=" not in line, line
+        assert plants.seen() == []
+        plants.gateway.stop()
+        # The same gateway for everybody who is listed.
+        plants.gateway_config = plants.gateway_text(redirected.CLIENTS)
+        plants.rules("gateway", plants.gateway_config)
+        plants.gateway = plants.start_gateway("gateway-again")
+        plants.everybody_answers()
+
+
+# --- edge and gateway in one daemon --------------------------------------------------------------
+
+
+def test_both_roles_in_one_daemon(net, pki, tmp_path):
+    """In front of the PLCs: redirected, through TLS to itself, and out by its mark."""
+    with Plants(net, pki, tmp_path, "router", edge=False) as plants:
+        plants.gateway.stop()
+        edge = plants.edge_text(destinations=redirected.ROUTE)
+        edge = edge.replace('"to-client"', '"to-edge"').replace("log_level = debug\n", "")
+        plants.gateway_config = plants.gateway_text('clients = { "10.20.0.2" }') + edge
+        net.exec("edge", "nft", "flush", "ruleset")
+        plants.rules("gateway", plants.gateway_config)
+        plants.gateway = plants.start_gateway("both")
+        plants.everybody_answers()
+        requests = len([line for line in plants.seen() if "event=request" in line])
+        for name in ("gateway", "edge"):
+            assert net.exec(name, lab.BUILD / "mcping", "10.30.0.10:5007", "read", "D0",
+                            check=False).returncode != 0
+        assert len([line for line in plants.seen() if "event=request" in line]) == requests
+        assert plants.blocked("gateway", "refuse_plc") >= 2
 
 
 # --- the PLC's connection slots ------------------------------------------------------------------
@@ -236,7 +265,7 @@ def plc_sockets(net):
 
 
 def test_plc_sees_every_connection_end(net, pki, tmp_path):
-    """Behind gateway.nft the last acknowledgement reaches the PLC: no slot stays taken."""
+    """Behind the gateway's rules the last acknowledgement reaches the PLC: no slot stays taken."""
     with Plants(net, pki, tmp_path, "router") as plants:
         for _ in range(5):
             plants.everybody_answers()
@@ -263,5 +292,16 @@ def test_plc_sees_the_end_of_a_killed_gateway(net, pki, tmp_path):
                 assert lab.receive_end(sock) == b""
         lab.wait_for(lambda: not plc_sockets(net), "no connection at the PLC")
         plants.edge.closed("target-(lost|truncated)")
-        plants.gateway = lab.Daemon(tmp_path, plants.gateway_text(), net.ns("gateway"), "again")
+        plants.gateway = plants.start_gateway("again")
         plants.everybody_answers()
+
+
+@placements
+def test_plcs_with_one_slot_are_polled_again_at_once(net, pki, tmp_path, place):
+    """One connection after the other to PLCs that take one each: none is ever turned away."""
+    with Plants(net, pki, tmp_path, place, connections=1,
+                head="timeouts { plc_reopen = 0.05 }") as plants:
+        for _ in range(5):
+            plants.everybody_answers()
+        assert not [line for line in plants.seen() if "event=refused" in line]
+        assert plants.gateway.reasons().count("plc-busy") == 0
