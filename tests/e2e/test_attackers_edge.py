@@ -175,28 +175,12 @@ class Plant:
         gateway = pki.gateway("gw", (net.GATEWAY4, net.GATEWAY6))
         edge = pki.edge("office")
         net.exec("client", "ip", "addr", "add", f"{self.STRANGER}/24", "dev", "to-edge")
-        # Rules that redirect more than mcseal-nft would: what the daemon itself refuses shows.
-        net.exec("edge", "nft", "-f", "-", input=f"""
-table inet careless {{
-	chain everything {{
-		ip daddr {{ {net.PLC4}, {self.UNROUTED} }} tcp dport 5007 redirect to :{self.EDGE_PORT}
-		ip6 daddr {net.PLC6} tcp dport 5007 redirect to :{self.EDGE_PORT}
-	}}
-	chain prerouting {{
-		type nat hook prerouting priority dstnat
-		iifname "to-client" jump everything
-	}}
-	chain output {{
-		type nat hook output priority -100
-		jump everything
-	}}
-	chain input {{
-		type filter hook input priority filter
-		tcp dport {self.EDGE_PORT} ct status dnat accept
-		tcp dport {self.EDGE_PORT} reject with tcp reset
-	}}
-}}
-""")
+        # These rules redirect everybody, so that it is the daemon who has to refuse.
+        config = folder / "rules.conf"
+        everybody = 'source "all" { addresses = { "0.0.0.0/0", "::/0" } }'
+        config.write_text(self.edge_text(edge, everybody,
+                                         f'"{self.UNROUTED}:5007", '))
+        net.rules("edge", config)
         self.plc = lab.Plc(folder, "--listen", f"[{net.PLC6}]:5007", listen=f"{net.PLC4}:5007",
                            netns=net.ns("plc"))
         self.gateway = lab.Daemon(folder, f"""
@@ -209,19 +193,25 @@ gateway "plant" {{
 	{gateway.config()}
 }}
 """, netns=net.ns("gateway"), name="gateway")
-        self.edge = lab.Daemon(folder, f"""
+        sources = (f'source "neighbours" {{ addresses = {{ "{net.CLIENT4}", "{net.CLIENT6}" }} }}\n'
+                   f'\tsource "local" {{ users = {{ "{LISTED_USER}" }} }}')
+        self.edge = lab.Daemon(folder, self.edge_text(edge, sources), netns=net.ns("edge"),
+                               name="edge")
+
+    def edge_text(self, credentials, sources, more_destinations=""):
+        return f"""
 log_level = debug
 edge "site" {{
 	listen = {{ "0.0.0.0:{self.EDGE_PORT}", "[::]:{self.EDGE_PORT}" }}
-	{edge.config()}
-	source "neighbours" {{ addresses = {{ "{net.CLIENT4}", "{net.CLIENT6}" }} }}
-	source "local" {{ users = {{ "{LISTED_USER}" }} }}
+	interfaces = {{ "to-client", "local" }}
+	{credentials.config()}
+	{sources}
 	route "plant" {{
-		destinations = {{ "{net.PLC4}:5007", "[{net.PLC6}]:5007" }}
-		gateways = "{net.GATEWAY4}:8443"
+		destinations = {{ {more_destinations}"{self.net.PLC4}:5007", "[{self.net.PLC6}]:5007" }}
+		gateways = "{self.net.GATEWAY4}:8443"
 	}}
 }}
-""", netns=net.ns("edge"), name="edge")
+"""
 
     def processes(self):
         return [self.edge, self.gateway, self.plc]
@@ -302,8 +292,7 @@ def test_listener_dialled_directly(plant):
     with plant.untouched(), plant.socket("client") as sock, \
             pytest.raises(ConnectionRefusedError):
         sock.connect(("10.10.0.1", plant.EDGE_PORT))
-    for table in ("mcseal_router", "mcseal_host"):
-        plant.net.exec("edge", "nft", "flush", "chain", "inet", table, "listener_input")
+    plant.net.exec("edge", "nft", "flush", "chain", "inet", "mcseal", "input")
     for name, host in (("client", "10.10.0.1"), ("edge", "127.0.0.1")):
         with plant.refused("not-redirected"), plant.socket(name) as sock:
             sock.connect((host, plant.EDGE_PORT))
