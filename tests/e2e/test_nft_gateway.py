@@ -377,7 +377,8 @@ def test_both_roles_on_one_machine(ruled, version):
         ruled.refused("edge", version, PLC[version])
         nobody_came(plc)
         nobody_came(listener)
-        assert ruled.count("gateway", "refuse_plc", "TCP is told at once") == before + 4
+        # A SYN is sent again when its reset has to wait for neighbour discovery.
+        assert ruled.count("gateway", "refuse_plc", "TCP is told at once") >= before + 4
 
 
 @both
