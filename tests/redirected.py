@@ -13,6 +13,8 @@ import re
 import shutil
 import socket
 
+import pytest
+
 import lab
 
 NOBODY = pwd.getpwnam("nobody").pw_uid
@@ -35,7 +37,10 @@ PLACES = {
 CLIENTS = 'clients = { "10.20.0.1", "10.10.0.0/24", "fd20::1", "fd10::/64" }'
 
 
-@contextlib.contextmanager
+# --- fixtures of the test files that import them -------------------------------------------------
+
+
+@pytest.fixture(scope="module")
 def links():
     """The namespaces, with a second address for the PLCs."""
     assert os.geteuid() == 0, "these tests make network namespaces: run them as root"
@@ -49,20 +54,23 @@ def links():
         yield net
 
 
-def without_rules(net):
-    for name in net.names:
-        net.exec(name, "nft", "flush", "ruleset")
+@pytest.fixture
+def net(links):
+    """The namespaces without any rule."""
+    for name in links.names:
+        links.exec(name, "nft", "flush", "ruleset")
         for family in ("-4", "-6"):
-            net.exec(name, "ip", family, "rule", "del", "lookup", "207", check=False)
-            net.exec(name, "ip", family, "route", "flush", "table", "207", check=False)
-    return net
+            links.exec(name, "ip", family, "rule", "del", "lookup", "207", check=False)
+            links.exec(name, "ip", family, "route", "flush", "table", "207", check=False)
+    return links
 
 
-def certificates(folder):
-    pki = lab.Pki(folder)
-    pki.at_gateway = pki.gateway("gw", [lab.Net.GATEWAY4, lab.Net.GATEWAY6])
-    pki.at_edge = pki.edge("office")
-    return pki
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    made = lab.Pki(tmp_path_factory.mktemp("pki") / "pki")
+    made.at_gateway = made.gateway("gw", [lab.Net.GATEWAY4, lab.Net.GATEWAY6])
+    made.at_edge = made.edge("office")
+    return made
 
 
 def at(host, port):

@@ -37,7 +37,7 @@ def install(ruled, name, text, way):
 
 
 def without_comments(listing):
-    """nft 1.0.6 drops the comments of tables and sets when it reads JSON, and only those."""
+    """nft 1.0.6 drops the comments of tables and sets when it reads JSON, 1.1.3 those of sets."""
     return re.sub(r'(?m)^\t+comment ".*"\n', "", listing)
 
 
@@ -51,7 +51,7 @@ def test_every_way_to_load_gives_one_listing(ruled, role):
         install(ruled, name, ROLES[role], way)
         assert ruled.listing(name) == listings[name], way
     assert listings["client"] == listings["edge"]
-    assert listings["gateway"] in (listings["edge"], without_comments(listings["edge"]))
+    assert without_comments(listings["gateway"]) == without_comments(listings["edge"])
     assert "10.30.0." in listings["edge"] and "table inet mcseal_guard" in listings["edge"]
 
 

@@ -11,26 +11,10 @@ import pytest
 
 import lab
 import redirected
-from redirected import NOBODY, TARGETS, Plants
+from redirected import NOBODY, TARGETS, Plants, links, net, pki  # noqa: F401 (fixtures)
 
 PLC = {4: lab.Net.PLC4, 6: lab.Net.PLC6}
 both = pytest.mark.parametrize("version", [4, 6])
-
-
-@pytest.fixture(scope="module")
-def links():
-    with redirected.links() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory):
-    return redirected.certificates(tmp_path_factory.mktemp("pki") / "pki")
-
-
-@pytest.fixture
-def net(links):
-    return redirected.without_rules(links)
 
 
 @both
