@@ -94,7 +94,7 @@ endif
 
 # --- targets -------------------------------------------------------------------------------------
 
-.PHONY: all demo demo-vm test check-vm check check-style lint fuzz format install uninstall clean help programs unit-tests fuzz-targets
+.PHONY: all demo demo-vm test check-vm check check-style lint fuzz format install uninstall clean help programs unit-tests tested fuzz-targets
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -102,6 +102,7 @@ all: programs ## build the programs (FLAVOUR=release|debug|asan|tsan|fuzz)
 
 programs: $(PROGRAMS:%=$(B)/%)
 unit-tests: $(UNIT_TESTS:%=$(B)/tests/%)
+tested: programs
 fuzz-targets: $(FUZZ_TARGETS:%=$(B)/%)
 
 demo: ## the whole path in four network namespaces, with and without mcseal (root)

@@ -68,6 +68,10 @@ def traced(process, log):
         lab.wait_for(lambda: "attached" in strace.stderr.readline(), "strace", 20)
         yield
         strace.send_signal(signal.SIGINT)
+        try:
+            strace.wait(20 * lab.PATIENCE)
+        except subprocess.TimeoutExpired:
+            strace.kill()  # now and then it waits for ever for a thread that it was attaching to
 
 
 def calls(log):

@@ -13,8 +13,7 @@ import pytest
 
 import lab
 import nft_lab
-from nft_lab import FOREIGN, GUARD, ROUTED, Machine, assert_clean, edge_text, gateway_text
-from test_capabilities import hidden_modules
+from nft_lab import FOREIGN, GUARD, ROUTED, Machine, assert_clean, edge_text
 
 
 @pytest.fixture
@@ -351,30 +350,4 @@ def test_table_that_somebody_else_owns(machine, table):
         owner.wait()
         owner.stdin.close()
     lab.wait_for(lambda: machine.ruleset() == "", "the table to go with its owner", 10)
-    machine.tool("apply")
-
-
-@pytest.mark.skipif(not lab.KERNEL, reason="takes modules from the whole machine; in the lab's "
-                    "kernels (tests/vm/run) it runs")
-@pytest.mark.parametrize("module, expression, text", [
-    ("nft_redir", "redir", edge_text()),
-    ("nft_tproxy", "tproxy", ROUTED),
-    ("nft_limit", "limit", gateway_text()),
-    ("nft_reject_inet", "reject", gateway_text()),
-], ids=["redir", "tproxy", "limit", "reject"])
-def test_module_that_is_missing(machine, module, expression, text):
-    machine.nft(text=FOREIGN)
-    before = machine.ruleset(), machine.diverts()
-    machine.configure(text)
-    # The rules of namespaces that are gone go a moment later.
-    lab.wait_for(lambda: lab.run("modprobe", "-r", module, check=False).returncode == 0,
-                 f"{module} unused", 20)
-    with hidden_modules(module):
-        for words in (["apply"], ["check"], ["apply", "--confirm", "9"]):
-            result = machine.tool(*words, status=2)
-            said = result.stdout + result.stderr
-            assert f'this kernel has no "{expression}" here: module {module}' in said, said
-            assert re.search(r"^rule \d+ \(.*\) of chain \S+ of table inet mcseal", said,
-                             re.MULTILINE)
-            assert (machine.ruleset(), machine.diverts()) == before
     machine.tool("apply")

@@ -176,7 +176,9 @@ def test_opaque_carries_any_bytes(tmp_path):
 def test_many_sessions_at_once(tmp_path):
     # An emulated machine shakes hands ten times a second.
     count = 40 if lab.KERNEL else 500
-    with lab.Site(tmp_path, connections=600, plc_options=["--set", "D7=77"]) as site:
+    head = "timeouts { dial_gateway = 60 handshake = 60 proxy_header = 60 dial_plc = 60 }"
+    with lab.Site(tmp_path, connections=600, plc_options=["--set", "D7=77"],
+                  head=head if lab.KERNEL else "") as site:
         sockets = [site.connect() for _ in range(count)]
         for _ in range(3):
             for sock in sockets:
