@@ -102,7 +102,7 @@ all: programs ## build the programs (FLAVOUR=release|debug|asan|tsan|fuzz)
 
 programs: $(PROGRAMS:%=$(B)/%)
 unit-tests: $(UNIT_TESTS:%=$(B)/tests/%)
-tested: programs
+tested: programs $(B)/mc_judge
 fuzz-targets: $(FUZZ_TARGETS:%=$(B)/%)
 
 demo: ## the whole path in four network namespaces, with and without mcseal (root)
@@ -186,6 +186,10 @@ $(B)/mcseal-nft: $(mcseal-nft_SOURCES:%.c=$(B)/obj/%.o) $(B)/libmcseal.a
 
 .SECONDEXPANSION:
 extra = $(addprefix $(B)/obj/,$(addsuffix .o,$(basename $(EXTRA_$(1)))))
+
+# Of the end-to-end tests: what daemon/mc says of a frame.
+$(B)/mc_judge: $(B)/obj/tests/judge/mc_judge.o $(B)/libmcseal.a
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $$(call extra,$$*) $(B)/libmcseal.a
 	@mkdir -p $(@D)

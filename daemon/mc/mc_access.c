@@ -30,9 +30,11 @@ enum layout {
 	LAYOUT_BUFFER_WRITE,
 	LAYOUT_MODULE_READ, /* buffer memory of an intelligent function module */
 	LAYOUT_MODULE_WRITE,
+	LAYOUT_MONITOR, /* nothing: what was registered before is read, by whomever it was */
 	LAYOUT_LOOPBACK,
 	LAYOUT_RUN,
-	LAYOUT_MODE,   /* a number of two bytes */
+	LAYOUT_PAUSE,
+	LAYOUT_MODE,   /* the number 1 of two bytes */
 	LAYOUT_OPAQUE, /* not looked into */
 };
 
@@ -57,10 +59,11 @@ static const struct layout_row LAYOUTS[] = {
 	{0x0613, LAYOUT_BUFFER_READ, SUB(0)},
 	{0x0619, LAYOUT_LOOPBACK, SUB(0)},
 	{0x0801, LAYOUT_RANDOM_READ, SUB_WORDS},
-	{0x0802, LAYOUT_NONE, SUB(0)},
+	{0x0802, LAYOUT_MONITOR, SUB(0)},
+	{0x0808, LAYOUT_OPAQUE, SUB(0) | SUB(1)},
 	{0x1001, LAYOUT_RUN, SUB(0)},
 	{0x1002, LAYOUT_MODE, SUB(0)},
-	{0x1003, LAYOUT_MODE, SUB(0)},
+	{0x1003, LAYOUT_PAUSE, SUB(0)},
 	{0x1005, LAYOUT_MODE, SUB(0)},
 	{0x1006, LAYOUT_MODE, SUB(0)},
 	{0x1401, LAYOUT_BATCH_WRITE, SUB_DEVICES},
@@ -70,6 +73,8 @@ static const struct layout_row LAYOUTS[] = {
 	{0x1613, LAYOUT_BUFFER_WRITE, SUB(0)},
 	{0x1617, LAYOUT_NONE, SUB(0) | SUB(1)},
 	{0x1619, LAYOUT_NONE, SUB(0) | SUB(1)},
+	{0x1630, LAYOUT_OPAQUE, SUB(0)},
+	{0x1631, LAYOUT_OPAQUE, SUB(0)},
 };
 
 static const struct layout_row LAYOUTS_1E[] = {
@@ -77,9 +82,9 @@ static const struct layout_row LAYOUTS_1E[] = {
 	{0x02, LAYOUT_BATCH_WRITE, SUB_ANY},  {0x03, LAYOUT_BATCH_WRITE, SUB_ANY},
 	{0x04, LAYOUT_RANDOM_WRITE, SUB_ANY}, {0x05, LAYOUT_RANDOM_WRITE, SUB_ANY},
 	{0x06, LAYOUT_RANDOM_READ, SUB_ANY},  {0x07, LAYOUT_RANDOM_READ, SUB_ANY},
-	{0x08, LAYOUT_NONE, SUB_ANY},         {0x09, LAYOUT_NONE, SUB_ANY},
+	{0x08, LAYOUT_MONITOR, SUB_ANY},      {0x09, LAYOUT_MONITOR, SUB_ANY},
 	{0x13, LAYOUT_NONE, SUB_ANY},         {0x14, LAYOUT_NONE, SUB_ANY},
-	{0x15, LAYOUT_NONE, SUB_ANY},         {0x16, LAYOUT_OPAQUE, SUB_ANY},
+	{0x15, LAYOUT_NONE, SUB_ANY},         {0x16, LAYOUT_LOOPBACK, SUB_ANY},
 };
 
 /* End codes, 3E/4E and 1E, as the manuals have them. */
@@ -92,6 +97,7 @@ enum {
 	END_COMMAND = 0xc059,
 	END_DEVICE = 0xc05b,
 	END_CONTENT = 0xc05c,
+	END_BITS = 0xc060,
 	END_LENGTH = 0xc061,
 	COMPLETE_COMMAND = 0x50,
 	COMPLETE_DEVICE = 0x56,
@@ -178,7 +184,7 @@ static void found(struct walk *walk, const struct mc_device *device, uint32_t fi
 	points = own_points(device, unit, count);
 	if (points == 0) {
 		fault(walk, MC_RULE_SHAPE, unit == UNIT_BITS ? END_CONTENT : END_DEVICE,
-		      COMPLETE_DEVICE);
+		      COMPLETE_LENGTH);
 		return;
 	}
 	if (first + points > numbers(walk)) {
@@ -215,24 +221,41 @@ static void skip(struct walk *walk, size_t size)
 	}
 }
 
-/* Bits in a row: two in a byte; in ASCII a character each, in 1E with one to fill up the byte. */
+/*
+ * Bits in a row, each 0 or 1: two in a byte; in ASCII a character each, in 1E with one more to fill
+ * up the byte. What fills up is 0.
+ */
 static void skip_bits(struct walk *walk, uint32_t count)
 {
+	bool ascii = walk->reader.code == MC_CODE_ASCII;
 	size_t bytes = (count + 1) / 2;
-	const uint8_t *text;
+	size_t places = ascii && !is_1e(walk) ? count : 2 * bytes;
+	const uint8_t *raw = mc_reader_raw(&walk->reader, ascii ? places : bytes);
 
-	if (walk->reader.code == MC_CODE_BINARY) {
-		(void)mc_reader_raw(&walk->reader, bytes);
-		return;
-	}
-	text = mc_reader_raw(&walk->reader, is_1e(walk) ? 2 * bytes : count);
-	for (uint32_t i = 0; text != NULL && i < count; i++) {
-		if (text[i] != '0' && text[i] != '1')
-			walk->reader.error = MC_NUMBER_DIGIT;
+	for (size_t i = 0; raw != NULL && i < places; i++) {
+		int bit = ascii ? raw[i] - '0' : raw[i / 2] >> (i % 2 == 0 ? 4 : 0) & 15;
+
+		if (bit < 0 || bit > (i < count ? 1 : 0))
+			fault(walk, MC_RULE_SHAPE, END_BITS, COMPLETE_LENGTH);
 	}
 }
 
+/* One bit as a number of `size` bytes. */
+static void skip_bit(struct walk *walk, size_t size)
+{
+	if (mc_reader_number(&walk->reader, size) > 1)
+		fault(walk, MC_RULE_SHAPE, END_BITS, COMPLETE_LENGTH);
+}
+
 /* --- layouts --------------------------------------------------------------------------------- */
+
+/* Words of bit devices have limits of their own (FX3U-ENET-ADP User's Manual). */
+static uint32_t batch_max_1e(const struct walk *walk, const struct mc_device *device)
+{
+	if (walk->bits || device->kind != MC_DEVICE_BIT)
+		return 256;
+	return walk->write ? 40 : 128;
+}
 
 static void read_batch(struct walk *walk)
 {
@@ -250,6 +273,8 @@ static void read_batch(struct walk *walk)
 	} else if (!faulty(walk) && (count == 0 || count > (walk->bits ? bits_max : WORDS_MAX))) {
 		fault(walk, MC_RULE_COUNT, walk->bits ? END_POINTS_BITS : END_POINTS_WORDS, 0);
 	}
+	if (is_1e(walk) && !faulty(walk) && device != NULL && count > batch_max_1e(walk, device))
+		fault(walk, MC_RULE_COUNT, 0, COMPLETE_POINTS);
 	found(walk, device, first, walk->bits ? UNIT_BITS : UNIT_WORDS, count);
 	if (walk->write && walk->bits)
 		skip_bits(walk, count);
@@ -257,7 +282,7 @@ static void read_batch(struct walk *walk)
 		skip(walk, 2 * (size_t)count);
 }
 
-/* `count` entries of a device each, and `value` bytes behind it. */
+/* `count` entries of a device each, and `value` bytes behind it: of a bit its state. */
 static void read_entries(struct walk *walk, uint32_t count, enum unit unit, size_t value)
 {
 	const struct mc_device *device;
@@ -266,7 +291,10 @@ static void read_entries(struct walk *walk, uint32_t count, enum unit unit, size
 	for (uint32_t i = 0; i < count && !faulty(walk); i++) {
 		read_device(walk, &device, &first);
 		found(walk, device, first, unit, 1);
-		skip(walk, value);
+		if (unit == UNIT_BITS && value > 0)
+			skip_bit(walk, value);
+		else
+			skip(walk, value);
 	}
 }
 
@@ -358,12 +386,17 @@ static void read_buffer(struct walk *walk, bool module)
 		skip(walk, module ? count : 2 * (size_t)count);
 }
 
-/* Its characters are hexadecimal digits in both codes. */
+/* Its characters are hexadecimal digits in both codes; in 1E anything. */
 static void read_loopback(struct walk *walk)
 {
-	uint32_t count = mc_reader_number(&walk->reader, 2), digit;
+	uint32_t count = mc_reader_number(&walk->reader, is_1e(walk) ? 1 : 2), digit;
 	const uint8_t *text;
 
+	if (is_1e(walk)) {
+		(void)mc_reader_raw(&walk->reader,
+				    walk->reader.code == MC_CODE_ASCII ? 2 * count : count);
+		return;
+	}
 	if (!faulty(walk) && (count == 0 || count > WORDS_MAX))
 		fault(walk, MC_RULE_COUNT, END_POINTS_WORDS, 0);
 	text = faulty(walk) ? NULL : mc_reader_raw(&walk->reader, count);
@@ -381,6 +414,14 @@ static void read_run(struct walk *walk)
 	uint32_t zero = mc_reader_number(&walk->reader, 1);
 
 	if (!faulty(walk) && ((mode != 1 && mode != 3) || clear > 2 || zero != 0))
+		fault(walk, MC_RULE_SHAPE, END_CONTENT, 0);
+}
+
+static void read_mode(struct walk *walk, bool forced)
+{
+	uint32_t mode = mc_reader_number(&walk->reader, 2);
+
+	if (!faulty(walk) && mode != 1 && !(forced && mode == 3))
 		fault(walk, MC_RULE_SHAPE, END_CONTENT, 0);
 }
 
@@ -415,8 +456,12 @@ static void read_layout(struct walk *walk, enum layout layout)
 	case LAYOUT_RUN:
 		read_run(walk);
 		break;
+	case LAYOUT_PAUSE:
 	case LAYOUT_MODE:
-		(void)mc_reader_number(&walk->reader, 2);
+		read_mode(walk, layout == LAYOUT_PAUSE);
+		break;
+	case LAYOUT_MONITOR:
+		walk->access->opaque = walk->access->monitor = true;
 		break;
 	case LAYOUT_OPAQUE:
 		walk->access->opaque = true;

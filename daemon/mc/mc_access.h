@@ -46,6 +46,8 @@ struct mc_access {
 	 * understood here: labels, buffer memory, files, passwords, some 1E commands.
 	 */
 	bool opaque;
+	/* Opaque, too: it reads what was registered before, by whomever, for a PLC has one list. */
+	bool monitor;
 	uint32_t ranges; /* how many were visited */
 	uint32_t points; /* of all of them */
 };
