@@ -7,7 +7,8 @@
 PREFIX       ?= /usr/local
 SBINDIR      ?= $(PREFIX)/sbin
 BINDIR       ?= $(PREFIX)/bin
-DOCDIR       ?= $(PREFIX)/share/doc/mcseal
+DATADIR      ?= $(PREFIX)/share
+DOCDIR       ?= $(DATADIR)/doc/mcseal
 UNITDIR      ?= $(PREFIX)/lib/systemd/system
 DESTDIR      ?=
 FLAVOUR      ?= release
@@ -94,7 +95,7 @@ endif
 
 # --- targets -------------------------------------------------------------------------------------
 
-.PHONY: all demo demo-vm test check-vm check check-style lint fuzz format install uninstall clean help programs unit-tests tested fuzz-targets
+.PHONY: all demo demo-vm test check-vm check check-style lint fuzz format dissector-tables install uninstall clean help programs unit-tests tested fuzz-targets
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -102,7 +103,7 @@ all: programs ## build the programs (FLAVOUR=release|debug|asan|tsan|fuzz)
 
 programs: $(PROGRAMS:%=$(B)/%)
 unit-tests: $(UNIT_TESTS:%=$(B)/tests/%)
-tested: programs $(B)/mc_judge
+tested: programs $(B)/mc_judge $(B)/mc_dissector_tables
 fuzz-targets: $(FUZZ_TARGETS:%=$(B)/%)
 
 demo: ## the whole path in four network namespaces, with and without mcseal (root)
@@ -133,6 +134,9 @@ fuzz: ## run every fuzz target for FUZZ_SECONDS each (default 60)
 	@+$(MAKE) --no-print-directory FLAVOUR=fuzz fuzz-targets
 	@tests/fuzz/run $(or $(FUZZ_SECONDS),60)
 
+dissector-tables: $(B)/mc_dissector_tables ## make the tables of the Wireshark dissector anew
+	$< > $<.lua && mv $<.lua tools/wireshark/mcseal-mc-tables.lua
+
 format: ## clang-format every C file in place
 	clang-format -i $(C_FILES)
 
@@ -143,6 +147,8 @@ install: all ## install below PREFIX (DESTDIR is honoured)
 	install -v -m 0755 certs/mcseal-pki $(DESTDIR)$(BINDIR)/mcseal-pki
 	install -v -m 0644 README.md docs/*.md docs/*.example $(DESTDIR)$(DOCDIR)/
 	install -v -m 0644 docs/examples/* $(DESTDIR)$(DOCDIR)/examples/
+	install -v -d $(DESTDIR)$(DATADIR)/mcseal/wireshark
+	install -v -m 0644 tools/wireshark/*.lua $(DESTDIR)$(DATADIR)/mcseal/wireshark/
 	install -v -d $(DESTDIR)$(UNITDIR)
 	sed -e 's,@SBINDIR@,$(SBINDIR),g' -e 's,@DOCDIR@,$(DOCDIR),g' systemd/mcseald.service.in > $(DESTDIR)$(UNITDIR)/mcseald.service
 	chmod 0644 $(DESTDIR)$(UNITDIR)/mcseald.service
@@ -150,7 +156,7 @@ install: all ## install below PREFIX (DESTDIR is honoured)
 uninstall: ## remove what install put there; configuration and keys stay
 	rm -f $(addprefix $(DESTDIR)$(SBINDIR)/,mcseald mcseal-nft) $(addprefix $(DESTDIR)$(BINDIR)/,mcping mcplc mcseal-pki)
 	rm -f $(DESTDIR)$(UNITDIR)/mcseald.service
-	rm -rf $(DESTDIR)$(DOCDIR)
+	rm -rf $(DESTDIR)$(DOCDIR) $(DESTDIR)$(DATADIR)/mcseal
 
 clean: ## remove build/
 	rm -rf build
@@ -186,6 +192,9 @@ $(B)/mcseal-nft: $(mcseal-nft_SOURCES:%.c=$(B)/obj/%.o) $(B)/libmcseal.a
 
 .SECONDEXPANSION:
 extra = $(addprefix $(B)/obj/,$(addsuffix .o,$(basename $(EXTRA_$(1)))))
+
+$(B)/mc_dissector_tables: $(B)/obj/tools/mc_dissector_tables.o $(B)/libmcseal.a
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 # Of the end-to-end tests: what daemon/mc says of a frame.
 $(B)/mc_judge: $(B)/obj/tests/judge/mc_judge.o $(B)/libmcseal.a

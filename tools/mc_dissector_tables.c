@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mc_dissector_tables: prints the tables of daemon/mc - commands, devices, end codes - as the Lua
+ * module that the Wireshark dissector beside it (tools/wireshark) reads. What a frame is called in
+ * Wireshark is thereby what mcseal's journal and policies call it.
+ *
+ * The look-ups of daemon/mc are asked for every number there is; nothing is listed here.
+ */
+#include "mc/mc_command.h"
+#include "mc/mc_device.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Command codes and end codes are 16 bits wide. */
+#define NUMBERS 0x10000u
+
+static const char *const KINDS[] = {
+	[MC_DEVICE_BIT] = "bit",
+	[MC_DEVICE_WORD] = "word",
+	[MC_DEVICE_DWORD] = "dword",
+};
+
+/* The families that have tables of their own; 4E has those of 3E. */
+static const enum mc_family FAMILIES[] = {MC_FAMILY_3E, MC_FAMILY_1E};
+
+static const char *family_key(enum mc_family family)
+{
+	return family == MC_FAMILY_1E ? "1E" : "3E";
+}
+
+static void print_commands(enum mc_family family)
+{
+	printf("\t[\"%s\"] = {\n", family_key(family));
+	for (unsigned int code = 0; code < NUMBERS; code++) {
+		const struct mc_command *command = mc_command_find(family, (uint16_t)code);
+
+		if (command != NULL)
+			printf("\t\t[0x%04X] = { name = \"%s\", class = \"%s\" },\n", code,
+			       command->name, mc_command_class_name(command->class));
+	}
+	printf("\t},\n");
+}
+
+/* Runs of codes with one name; what has no name is left out. */
+static void print_end_codes(enum mc_family family)
+{
+	/* FFFF stands in no manual: its name is that of all unknown codes. */
+	const char *unknown = mc_command_end_code_name(family, NUMBERS - 1);
+	unsigned int first = 0;
+
+	printf("\t[\"%s\"] = {\n", family_key(family));
+	for (unsigned int code = 1; code < NUMBERS; code++) {
+		const char *name = mc_command_end_code_name(family, (uint16_t)first);
+
+		if (strcmp(name, mc_command_end_code_name(family, (uint16_t)code)) == 0)
+			continue;
+		if (strcmp(name, unknown) != 0)
+			printf("\t\t{ first = 0x%04X, last = 0x%04X, name = \"%s\" },\n", first,
+			       code - 1, name);
+		first = code;
+	}
+	printf("\t},\n");
+}
+
+static void print_device(const struct mc_device *device)
+{
+	printf("\t{ name = \"%s\", kind = \"%s\", base = %u, base_short = %u,\n", device->name,
+	       KINDS[device->kind], device->base, device->base_short);
+	printf("\t  code = 0x%02X, code_long = 0x%04X, ascii = \"%s\", ascii_long = \"%s\",\n",
+	       device->code, device->code_long, device->ascii, device->ascii_long);
+	printf("\t  code_1e = 0x%04X, timer_contact = %s, extended_only = %s },\n", device->code_1e,
+	       device->timer_contact ? "true" : "false", device->extended_only ? "true" : "false");
+}
+
+int main(void)
+{
+	printf("-- SPDX-License-Identifier: Apache-2.0\n"
+	       "-- Made by tools/mc_dissector_tables.c from the tables of daemon/mc: change "
+	       "those.\n"
+	       "local tables = {}\n"
+	       "\n-- By family (4E has those of 3E) and code.\ntables.commands = {\n");
+	for (size_t i = 0; i < sizeof(FAMILIES) / sizeof(FAMILIES[0]); i++)
+		print_commands(FAMILIES[i]);
+	printf("}\n\n-- End codes (3E, 4E) and complete codes (1E), by rising code.\n"
+	       "tables.end_codes = {\n");
+	for (size_t i = 0; i < sizeof(FAMILIES) / sizeof(FAMILIES[0]); i++)
+		print_end_codes(FAMILIES[i]);
+	printf("}\n\n-- Codes of 0 and \"\": the device has none in that form.\n"
+	       "tables.devices = {\n");
+	for (size_t i = 0; mc_device_at(i) != NULL; i++)
+		print_device(mc_device_at(i));
+	printf("}\n\nreturn tables\n");
+	return fflush(stdout) != 0 || ferror(stdout) ? 1 : 0;
+}
