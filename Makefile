@@ -20,7 +20,7 @@ B       := build/$(FLAVOUR)
 
 # --- what is built from what --------------------------------------------------------------------
 
-FOLDERS      := base config ring net tls mc proxy
+FOLDERS      := base mc config ring net tls policy proxy
 LIB_SOURCES  := $(foreach folder,$(FOLDERS),$(wildcard daemon/$(folder)/*.c))
 PROGRAMS     := mcseald mcseal-nft mcplc mcping
 mcseald_SOURCES := daemon/main.c

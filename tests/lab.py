@@ -502,6 +502,16 @@ def readable(sock, seconds):
 # --- a whole site on loopback ------------------------------------------------------------------------------
 
 
+# What identities of tests have that are about something else than rights: everything.
+EVERYTHING = """
+policy "everything" {
+	allow = { read, write, control, file-read, file-write, security, diagnostic, other }
+	commands = { "*" }
+	routes = { "*" }
+}
+"""
+
+
 class Site:
     """PLC, gateway and edge on loopback: the shortest way to a relayed frame.
 
@@ -510,7 +520,8 @@ class Site:
     """
 
     def __init__(self, folder, plc_options=(), connections=16, engine="auto", edge_options="",
-                 gateway_options="", head="", pki=None, gateways=1, protocol="mc", plc=None):
+                 gateway_options="", head="", pki=None, gateways=1, protocol="mc", plc=None,
+                 policies=EVERYTHING, rights='policy = "everything"'):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.pki = pki or Pki(self.folder / "pki")
@@ -518,6 +529,7 @@ class Site:
         self.edge_credentials = self.pki.edge("office")
         self.client_credentials = self.pki.client("ana")
         self.plc = plc or Plc(self.folder, *plc_options)
+        self.policies, self.rights = policies, rights
         self.gateway_ports = [free_port() for _ in range(gateways)]
         self.gateway_port = self.gateway_ports[0]
         self.edge_port = free_port()
@@ -535,7 +547,7 @@ class Site:
         port = f'port "{self.plc.port}" {{ connections = {connections}'
         if protocol == "opaque":
             port += ' protocol = opaque identities = { "edge-office", "ana" }'
-        return f"""
+        return self.policies + f"""
 plc "press-1" {{
 	address = "{self.plc.host}"
 	{port} }}
@@ -544,10 +556,12 @@ identity "edge-office" {{
 	match = {{ "uri:urn:mcseal:edge:office" }}
 	role = edge
 	plcs = {{ "press-1" }}
+	{self.rights}
 }}
 identity "ana" {{
 	match = {{ "uri:urn:mcseal:client:ana" }}
 	plcs = {{ "press-1" }}
+	{self.rights}
 }}
 gateway "plant" {{
 	listen = {{ "127.0.0.1:GATEWAY_PORT" }}

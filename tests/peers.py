@@ -248,7 +248,7 @@ class Plant:
                                   name="gateway")
 
     def text(self):
-        return f"""
+        return lab.EVERYTHING + f"""
 plc "press-1" {{
 	address = "{self.press1.host}"
 	port "{self.press1.port}" {{ connections = 16 }}
@@ -261,6 +261,7 @@ plc "press-2" {{
 identity "ana" {{
 	match = {{ "uri:urn:mcseal:client:ana" }}
 	plcs = {{ "*" }}
+	policy = "everything"
 }}
 gateway "fixed" {{
 	listen = {{ "127.0.0.1:{self.fixed_port}", "[::1]:{self.fixed_port}" }}

@@ -130,11 +130,13 @@ class Plants:
         port = f"{{ connections = {connections} }}"
         plcs = "".join(f'plc "p{n}" {{ address = "{host}"\n port "5001" {port}\n'
                        f'port "5007" {port} }}\n' for n, host in enumerate(hosts))
-        return f"""log_level = debug
+        return lab.EVERYTHING + f"""log_level = debug
 {head}
 nft {{ plc_networks = {{ "10.30.0.0/24", "fd30::/64" }} }}
 {plcs}
-identity "office" {{ match = {{ "uri:urn:mcseal:edge:office" }} role = edge plcs = {{ "*" }} }}
+identity "office" {{
+	match = {{ "uri:urn:mcseal:edge:office" }} role = edge plcs = {{ "*" }} policy = "everything"
+}}
 gateway "plant" {{
 	listen = {{ "10.20.0.2:8443", "[fd20::2]:8443" }}
 	{self.pki.at_gateway.config()}

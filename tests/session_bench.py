@@ -106,9 +106,11 @@ class Bench:
         self.edge = lab.Daemon(folder, head + self.edge_text(), name="edge")
 
     def gateway_text(self):
-        text = """
-identity "office" { match = "uri:urn:mcseal:edge:office" role = edge plcs = "*" }
-identity "ana" { match = "uri:urn:mcseal:client:ana" plcs = "*" }
+        text = lab.EVERYTHING + """
+identity "office" {
+	match = "uri:urn:mcseal:edge:office" role = edge plcs = "*" policy = "everything"
+}
+identity "ana" { match = "uri:urn:mcseal:client:ana" plcs = "*" policy = "everything" }
 """
         for name, port in (("live", self.plc.port), ("deaf", self.deaf.port),
                            ("dead", self.dead_port)):

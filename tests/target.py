@@ -32,9 +32,9 @@ class Target:
     def text(self):
         def identity(name, match, plcs, role="client"):
             return (f'identity "{name}" {{ match = "uri:urn:mcseal:{match}" role = {role} '
-                    f'plcs = {{ "{plcs}" }} }}\n')
+                    f'plcs = {{ "{plcs}" }} policy = "everything" }}\n')
         stale = self.papers.gateway.config(crl=False) + f'\n\tcrl = "{self.papers.stale_crl}"'
-        return f"""
+        return lab.EVERYTHING + f"""
 log_level = debug
 mark = 0
 workers = 2

@@ -17,6 +17,9 @@
 #include "base/address.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "mc/mc_command.h"
+#include "mc/mc_device.h"
+#include "mc/mc_frame.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -109,14 +112,58 @@ struct config_match {
 	char *value;
 };
 
+/* A command of 3E and 4E frames (4 digits in the file) or of 1E frames (2 digits). */
+struct config_command {
+	bool any; /* "*": every one, unknown ones too */
+	uint16_t code;
+};
+
+/* Points first..last of a device, both inside. */
+struct config_points {
+	const struct mc_device *device; /* NULL, "*": every device */
+	uint32_t first, last;
+};
+
+/* Whom requests may be for: "NETWORK-PC-MODULE-STATION" in hexadecimal. */
+struct config_access_route {
+	bool any; /* "*" */
+	struct mc_route route;
+};
+
+/* What one who may reach a PLC may do there; policy/policy.h judges by it. */
+struct config_policy {
+	char *name;
+	int *allow; /* enum mc_class: whole classes */
+	size_t allow_count;
+	struct config_command *commands; /* besides those classes */
+	size_t command_count;
+	struct config_points *read; /* none: every device, if reading is allowed at all */
+	size_t read_count;
+	struct config_points *write; /* the same for writing */
+	size_t write_count;
+	struct config_access_route *routes; /* none: the PLC's own station */
+	size_t route_count;
+	bool observe; /* tell what would be refused, refuse nothing */
+	int line;
+};
+
+/* "POLICY" or "PLC=POLICY". */
+struct config_policy_choice {
+	char *plc; /* NULL: for every PLC that has none of its own */
+	char *policy;
+	const struct config_policy *resolved;
+};
+
 /* Who: the first identity of the file with a matching entry is the peer's. */
 struct config_identity {
 	char *name;
 	bool edge; /* role = edge: speaks PROXY v2, may carry other people's clients */
 	struct config_match *matches;
 	size_t match_count;
-	struct config_strings plcs; /* names, or "*" */
-	int plcs_line;
+	struct config_strings plcs;            /* names, or "*" */
+	struct config_policy_choice *policies; /* none: reads of own stations */
+	size_t policy_count;
+	int plcs_line, policies_line;
 	int line;
 };
 
@@ -126,12 +173,13 @@ struct config_gateway {
 	size_t listen_count;
 	struct config_credentials credentials;
 	enum config_ktls ktls;          /* config_ktls() resolves */
+	bool inspect;                   /* MC requests are judged; else whole frames pass unread */
 	struct address_prefix *clients; /* who may connect at all; none: everybody */
 	size_t client_count;
 	char *fixed_plc;              /* NULL: PROXY header or SNI decides */
 	uint16_t fixed_port;          /* 0: the PLC's first port */
 	const struct config_plc *plc; /* of fixed_plc, resolved */
-	int listen_line, plc_line, plc_port_line;
+	int listen_line, plc_line, plc_port_line, inspect_line;
 	int line;
 };
 
@@ -236,6 +284,8 @@ struct config {
 	struct config_nft nft;
 	struct config_plc *plcs;
 	size_t plc_count;
+	struct config_policy *policies;
+	size_t policy_count;
 	struct config_identity *identities;
 	size_t identity_count;
 	struct config_gateway *gateways;
@@ -290,6 +340,11 @@ const struct config_route *config_find_route(const struct config_edge *edge,
 					     const struct address *destination);
 /* Does it take the connections of this machine's own programs? Of a transparent edge. */
 bool config_edge_is_local(const struct config_edge *edge);
+/* NULL when there is none of that name. */
+const struct config_policy *config_find_policy(const struct config *config, const char *name);
+/* What binds an identity at a PLC; NULL: nothing was said. */
+const struct config_policy *config_policy_of(const struct config_identity *identity,
+					     const struct config_plc *plc);
 /* May this identity reach this PLC's port? */
 bool config_identity_may(const struct config_identity *identity, const struct config_plc *plc,
 			 const struct config_port *port);

@@ -7,6 +7,7 @@
 #include "config/config_check.h"
 
 #include "base/error.h"
+#include "config/config_policy.h"
 #include "config/config_value.h"
 
 #include <errno.h>
@@ -575,6 +576,7 @@ int config_check(struct config *config, struct config_report *report)
 				    "one of them");
 	check_plcs(config, report);
 	check_identities(config, report);
+	config_policy_check(config, report);
 	check_opaque(config, report);
 	check_nft(config, report);
 	check_gateways(config, report);

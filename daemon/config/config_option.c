@@ -18,6 +18,13 @@ IS_LIST(struct config, gateways, gateway_count);
 IS_LIST(struct config, edges, edge_count);
 IS_LIST(struct config_plc, ports, port_count);
 IS_LIST(struct config_identity, matches, match_count);
+IS_LIST(struct config_identity, policies, policy_count);
+IS_LIST(struct config, policies, policy_count);
+IS_LIST(struct config_policy, allow, allow_count);
+IS_LIST(struct config_policy, commands, command_count);
+IS_LIST(struct config_policy, read, read_count);
+IS_LIST(struct config_policy, write, write_count);
+IS_LIST(struct config_policy, routes, route_count);
 IS_LIST(struct config_gateway, listen, listen_count);
 IS_LIST(struct config_gateway, clients, client_count);
 IS_LIST(struct config_edge, listen, listen_count);
@@ -77,6 +84,19 @@ static const struct config_word protocols[] = {
 static const struct config_word interceptions[] = {
 	{"redirect", CONFIG_INTERCEPTION_REDIRECT},
 	{"tproxy", CONFIG_INTERCEPTION_TPROXY},
+	{NULL, 0},
+};
+
+/* The names of mc_command_class_name(), which a test compares. */
+static const struct config_word classes[] = {
+	{"read", MC_CLASS_READ},
+	{"write", MC_CLASS_WRITE},
+	{"control", MC_CLASS_CONTROL},
+	{"file-read", MC_CLASS_FILE_READ},
+	{"file-write", MC_CLASS_FILE_WRITE},
+	{"security", MC_CLASS_SECURITY},
+	{"diagnostic", MC_CLASS_DIAGNOSTIC},
+	{"other", MC_CLASS_OTHER},
 	{NULL, 0},
 };
 
@@ -162,12 +182,25 @@ static const struct config_section plc_sections[] = {
 };
 #undef AT
 
+#define AT(member) .offset = offsetof(struct config_policy, member)
+static const struct config_option policy[] = {
+	{"allow", &config_type_word, NULL, AT(allow), .list = true, .words = classes},
+	{"commands", &config_type_command, NULL, AT(commands), .list = true},
+	{"read", &config_type_points, NULL, AT(read), .list = true},
+	{"write", &config_type_points, NULL, AT(write), .list = true},
+	{"routes", &config_type_access_route, NULL, AT(routes), .list = true},
+	{"observe", &config_type_flag, "no", AT(observe)},
+};
+#undef AT
+
 #define AT(member) .offset = offsetof(struct config_identity, member)
 static const struct config_option identity[] = {
 	{"match", &config_type_match, NULL, AT(matches), .list = true, .required = true},
 	{"role", &config_type_role, "client", AT(edge), .words = roles},
 	{"plcs", &config_type_string, NULL, AT(plcs), .list = true, .required = true,
 	 .line_offset = offsetof(struct config_identity, plcs_line)},
+	{"policy", &config_type_policy_choice, NULL, AT(policies), .list = true,
+	 .line_offset = offsetof(struct config_identity, policies_line)},
 };
 #undef AT
 
@@ -190,6 +223,8 @@ static const struct config_option gateway[] = {
 	 .line_offset = offsetof(struct config_gateway, listen_line)},
 	CREDENTIALS(struct config_gateway, true),
 	{"ktls", &config_type_word, "default", AT(ktls), .words = listener_ktls},
+	{"inspect", &config_type_flag, "yes", AT(inspect),
+	 .line_offset = offsetof(struct config_gateway, inspect_line)},
 	{"clients", &config_type_prefix, NULL, AT(clients), .list = true},
 	{"plc", &config_type_string, NULL, AT(fixed_plc),
 	 .line_offset = offsetof(struct config_gateway, plc_line)},
@@ -301,6 +336,16 @@ static const struct config_section sections[] = {
 		.option_count = ARRAY_SIZE(plc),
 		.sections = plc_sections,
 		.section_count = ARRAY_SIZE(plc_sections),
+	},
+	{
+		.name = "policy",
+		.title = &config_type_name,
+		AT(policies),
+		.size = sizeof(struct config_policy),
+		.title_offset = offsetof(struct config_policy, name),
+		.line_offset = offsetof(struct config_policy, line),
+		.options = policy,
+		.option_count = ARRAY_SIZE(policy),
 	},
 	{
 		.name = "identity",

@@ -341,7 +341,7 @@ const struct config_type config_type_whole_seconds = {
 static int find_word(const struct config_place *place, const char *text, int *value)
 {
 	const struct config_word *words = place->option->words;
-	char known[128]; /* the longest list of words has 27 characters */
+	char known[128]; /* the longest list of words has 81 characters */
 	size_t used = 0;
 
 	for (const struct config_word *word = words; word->text; word++) {

@@ -48,6 +48,11 @@ extern const struct config_type config_type_cgroup;
 extern const struct config_type config_type_interface;
 extern const struct config_type config_type_path; /* absolute; the file is not looked at */
 extern const struct config_type config_type_match;
+/* What policies are made of, see config_policy.c. */
+extern const struct config_type config_type_command;
+extern const struct config_type config_type_points;
+extern const struct config_type config_type_access_route;
+extern const struct config_type config_type_policy_choice;
 /* Paths: the file is looked at, see config_file.c. */
 extern const struct config_type config_type_certificate;
 extern const struct config_type config_type_key;

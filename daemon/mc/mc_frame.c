@@ -3,6 +3,8 @@
 #include "mc/mc_number.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -300,6 +302,34 @@ size_t mc_frame_put_error(const struct mc_request *request, uint16_t end_code,
 	mc_writer_number(&writer, request->command, 2);
 	mc_writer_number(&writer, request->subcommand, 2);
 	return writer.error ? 0 : size - writer.left;
+}
+
+const char *mc_frame_route_print(const struct mc_route *route, char *text)
+{
+	snprintf(text, MC_ROUTE_TEXT_SIZE, "%02X-%02X-%04X-%02X", route->network, route->pc,
+		 route->module, route->station);
+	return text;
+}
+
+/* Digits and a dash, or the end of the text, behind them. */
+static bool route_part(const char **text, size_t digits, char behind, uint16_t *part)
+{
+	if (strspn(*text, "0123456789abcdefABCDEF") != digits || (*text)[digits] != behind)
+		return false;
+	*part = (uint16_t)strtoul(*text, NULL, 16);
+	*text += digits + 1;
+	return true;
+}
+
+int mc_frame_route_parse(const char *text, struct mc_route *route)
+{
+	uint16_t network, pc, module, station;
+
+	if (!route_part(&text, 2, '-', &network) || !route_part(&text, 2, '-', &pc) ||
+	    !route_part(&text, 4, '-', &module) || !route_part(&text, 2, '\0', &station))
+		return -EINVAL;
+	*route = (struct mc_route){(uint8_t)network, (uint8_t)pc, module, (uint8_t)station};
+	return 0;
 }
 
 bool mc_frame_route_equal(const struct mc_route *a, const struct mc_route *b)

@@ -92,6 +92,12 @@ size_t mc_frame_put_answer(const struct mc_request *request, const uint8_t *data
 size_t mc_frame_put_error(const struct mc_request *request, uint16_t end_code,
 			  uint8_t abnormal_code, uint8_t *out, size_t size);
 
+/* "00-FF-03FF-00": network, PC, module, station, in hexadecimal. */
+#define MC_ROUTE_TEXT_SIZE sizeof("00-FF-03FF-00")
+/* `text` holds MC_ROUTE_TEXT_SIZE bytes; returns it. */
+const char *mc_frame_route_print(const struct mc_route *route, char *text);
+/* -EINVAL: not of that form. */
+int mc_frame_route_parse(const char *text, struct mc_route *route);
 bool mc_frame_route_equal(const struct mc_route *a, const struct mc_route *b);
 /* "3E", "4E", "1E" or "-"; "binary" or "ascii". */
 const char *mc_frame_family_name(enum mc_family family);

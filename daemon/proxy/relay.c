@@ -16,12 +16,16 @@
  * A spliced direction goes the same way but for the moving (relay_splice.c); what its leg had
  * received before it was spliced is forwarded first.
  *
+ * An inspected session has one request in flight: each is judged when the one before has its whole
+ * answer (inspection.h), and what is refused is answered here.
+ *
  * Keys wear out (RFC 8446 5.5): at limits.key_records they are changed where the peer, the version
  * and the kernel allow it; else the session is closed when every request has its answer.
  */
 #include "proxy/relay.h"
 
 #include "base/error.h"
+#include "proxy/inspection.h"
 #include "proxy/relay_splice.h"
 
 #include <errno.h>
@@ -73,17 +77,53 @@ void relay_rest_awaited(struct session *session, unsigned int from)
 		session_close(session, SESSION_REASON_NO_MEMORY, NULL);
 }
 
+/* A request that arrived early: the one before is not answered, or its answer is being sent. */
+static bool must_wait(const struct session *session)
+{
+	return session->directions[LEG_NEAR].frames != session->directions[LEG_FAR].frames ||
+	       relay_splice_in_frame(session, LEG_FAR) || !leg_can_send(&session->legs[LEG_NEAR]);
+}
+
+/* Answered here instead of forwarded? The answer is sent in one piece, like a PLC's. */
+static bool refused(struct session *session, const struct mc_frame *frame)
+{
+	struct buffer *input = &session->legs[LEG_NEAR].input;
+	uint8_t answer[MC_FRAME_ERROR_SIZE];
+	size_t size = inspection_judge(session, buffer_bytes(input), frame->length, answer);
+	int error;
+
+	if (size == 0)
+		return false;
+	relay_rest_came(session, LEG_NEAR);
+	buffer_consume(input, frame->length);
+	error = leg_send(&session->legs[LEG_NEAR], answer, size);
+	if (error < 0)
+		relay_unsendable(session, LEG_NEAR, error);
+	return true;
+}
+
 /* How many bytes at the front of the input go out next; 0: none yet. */
 static size_t next_frame(struct session *session, unsigned int from)
 {
-	const struct buffer *input = &session->legs[from].input;
+	struct buffer *input = &session->legs[from].input;
 	enum mc_direction direction = from == LEG_NEAR ? MC_REQUEST : MC_ANSWER;
+	bool judged = from == LEG_NEAR && session->inspected;
 	struct mc_frame frame;
 	enum mc_split split;
 
-	split = mc_stream_split(&session->stream, direction, buffer_bytes(input),
-				buffer_size(input), session->snapshot->config->limits.frame,
-				&frame);
+	do {
+		if (judged && must_wait(session))
+			return 0;
+		split = mc_stream_split(&session->stream, direction, buffer_bytes(input),
+					buffer_size(input), session->snapshot->config->limits.frame,
+					&frame);
+	} while (split == MC_SPLIT_FRAME && judged && refused(session, &frame));
+	if (session->state == SESSION_CLOSED || buffer_size(input) == 0)
+		return 0;
+	if (from == LEG_FAR && split == MC_SPLIT_FRAME && inspection_all_answered(session)) {
+		session_close(session, SESSION_REASON_BAD_ANSWER, INSPECTION_UNASKED);
+		return 0;
+	}
 	if (split == MC_SPLIT_FRAME) {
 		mc_stream_passed(&session->stream, direction, buffer_bytes(input), &frame);
 		relay_rest_came(session, from);
@@ -215,6 +255,10 @@ static void forward_end(struct session *session, unsigned int from)
 	struct leg *source = &session->legs[from], *target = &session->legs[!from];
 	int error;
 
+	/* Requests may still wait for the answers of those before them: not for ever. */
+	if (source->ended && from == LEG_NEAR && session->inspected &&
+	    session->state == SESSION_RELAYING)
+		session_enter(session, SESSION_DRAINING);
 	if (!source->ended || buffer_size(&source->input) > 0 ||
 	    relay_splice_in_frame(session, from) || !leg_can_send(target))
 		return;
@@ -270,6 +314,7 @@ static void pump_both(struct session *session, unsigned int from)
 
 void relay_start(struct session *session)
 {
+	inspection_begin(session);
 	relay_splice_choose(session);
 	session_enter(session, SESSION_RELAYING);
 	pump(session, LEG_NEAR);

@@ -30,6 +30,7 @@
 #include "proxy/relay_splice.h"
 
 #include "base/error.h"
+#include "proxy/inspection.h"
 #include "proxy/relay.h"
 #include "proxy/worker.h"
 
@@ -157,6 +158,10 @@ static int measure_frame(struct session *session, unsigned int from)
 
 	if (size <= 0)
 		return interrupted(source, size);
+	if (inspection_all_answered(session)) {
+		session_close(session, SESSION_REASON_BAD_ANSWER, INSPECTION_UNASKED);
+		return STEP_WAIT;
+	}
 	split = mc_stream_split(&session->stream, MC_ANSWER, head, (size_t)size,
 				session->snapshot->config->limits.frame, &frame);
 	if (split == MC_SPLIT_BAD) {

@@ -137,8 +137,9 @@ const struct session_reason_row session_reasons[SESSION_REASONS] = {
 	[SESSION_REASON_BAD_REQUEST] = {"bad-request", LOG_LEVEL_WARNING,
 					"the client sent what is no MC frame; nothing of it was "
 					"forwarded"},
-	[SESSION_REASON_BAD_ANSWER] = {"bad-answer", LOG_LEVEL_WARNING,
-				       "the other side sent what is no answer frame"},
+	[SESSION_REASON_BAD_ANSWER] =
+		{"bad-answer", LOG_LEVEL_WARNING,
+		 "the other side sent what is no answer frame, or one that nobody had asked for"},
 	[SESSION_REASON_REQUEST_INCOMPLETE] = {"request-incomplete", LOG_LEVEL_WARNING,
 					       "the rest of a begun request did not come in time"},
 	[SESSION_REASON_ANSWER_INCOMPLETE] = {"answer-incomplete", LOG_LEVEL_WARNING,
@@ -229,6 +230,8 @@ static void log_closed(const struct session *session, const char *detail)
 		  (unsigned long long)session->directions[LEG_NEAR].frames);
 	log_field(&entry, "answers", "%llu",
 		  (unsigned long long)session->directions[LEG_FAR].frames);
+	if (session->inspected)
+		log_field(&entry, "refused", "%llu", (unsigned long long)session->refused);
 	log_field(&entry, "bytes-to-plc", "%llu",
 		  (unsigned long long)session->directions[LEG_NEAR].bytes);
 	log_field(&entry, "bytes-from-plc", "%llu",

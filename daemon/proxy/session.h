@@ -166,7 +166,10 @@ struct session {
 	const struct config_plc *sni_plc; /* that SNI named; counts where nothing else decides */
 	const struct config_plc *plc;     /* once resolved */
 	const struct config_port *port;
-	bool mcseal; /* ALPN mcseal/1: a PROXY header comes first */
+	const struct config_policy *policy; /* of the identity at that PLC; NULL: the default */
+	bool inspected;                     /* each request is judged before it is forwarded */
+	uint64_t refused;                   /* requests that were answered here */
+	bool mcseal;                        /* ALPN mcseal/1: a PROXY header comes first */
 	bool slot_taken;
 	clock_us slot_until;
 

@@ -48,7 +48,8 @@ class Place:
             {name: lab.free_port() for name in self.plcs} for _ in range(3))
         text = f"log_level = debug\nmark = 0\nworkers = 1\nengine = {engine}\n" \
             f"timeouts {{ dial_gateway = {3 * lab.PATIENCE} handshake = {3 * lab.PATIENCE} }}\n" \
-            'identity "ana" { match = "uri:urn:mcseal:client:ana" plcs = "*" }\n'
+            'identity "ana" { match = "uri:urn:mcseal:client:ana" plcs = "*"\n' \
+            '	policy = "everything" }\n' + lab.EVERYTHING
         for name in self.plcs:
             text += self.sections(name)
         self.daemon = lab.Daemon(folder, text)
