@@ -272,6 +272,11 @@ struct config_limits {
 	unsigned int key_records;
 };
 
+/* What is told of requests that pass. */
+struct config_audit {
+	bool reads; /* of reads, too */
+};
+
 struct config {
 	char *path;
 	enum log_level log_level;
@@ -282,6 +287,7 @@ struct config {
 	struct config_timeouts timeouts;
 	struct config_limits limits;
 	struct config_nft nft;
+	struct config_audit audit;
 	struct config_plc *plcs;
 	size_t plc_count;
 	struct config_policy *policies;

@@ -153,6 +153,12 @@ static const struct config_option nft[] = {
 };
 #undef AT
 
+#define AT(member) .offset = offsetof(struct config_audit, member)
+static const struct config_option audit[] = {
+	{"reads", &config_type_flag, "no", AT(reads)},
+};
+#undef AT
+
 #define AT(member) .offset = offsetof(struct config_port, member)
 static const struct config_option port[] = {
 	{"connections", &config_type_number, "1", AT(connections), .minimum = 1, .maximum = 1024},
@@ -324,6 +330,13 @@ static const struct config_section sections[] = {
 		.size = sizeof(struct config_nft),
 		.options = nft,
 		.option_count = ARRAY_SIZE(nft),
+	},
+	{
+		.name = "audit",
+		AT(audit),
+		.size = sizeof(struct config_audit),
+		.options = audit,
+		.option_count = ARRAY_SIZE(audit),
 	},
 	{
 		.name = "plc",

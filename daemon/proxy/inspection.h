@@ -19,6 +19,16 @@ void inspection_begin(struct session *session);
  */
 size_t inspection_judge(struct session *session, const uint8_t *bytes, size_t length,
 			uint8_t *answer);
+/*
+ * How many bytes of the next answer inspection_answered() wants: up to its end code. 0: none, the
+ * request was not recorded. At most INSPECTION_ANSWER_HEAD_MAX.
+ */
+#define INSPECTION_ANSWER_HEAD_MAX (MC_STREAM_HEAD_MAX + 4)
+size_t inspection_answer_head(const struct session *session);
+/* The answer to the request under way begins so; tells its end code if that was recorded. */
+void inspection_answered(struct session *session, const uint8_t *bytes, size_t size);
+/* The session ends: tells of a recorded request that was not answered. */
+void inspection_end(struct session *session);
 /* Has the PLC answered every request that it was sent? Then a further answer is nobody's. */
 bool inspection_all_answered(const struct session *session);
 

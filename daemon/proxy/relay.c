@@ -125,6 +125,8 @@ static size_t next_frame(struct session *session, unsigned int from)
 		return 0;
 	}
 	if (split == MC_SPLIT_FRAME) {
+		if (from == LEG_FAR)
+			inspection_answered(session, buffer_bytes(input), frame.length);
 		mc_stream_passed(&session->stream, direction, buffer_bytes(input), &frame);
 		relay_rest_came(session, from);
 		return frame.length;

@@ -129,6 +129,20 @@ static int await_rest(struct session *session, unsigned int from, size_t need)
 	return source_dry(source);
 }
 
+/* The whole answer is there: its end code is looked at, and nothing of what devices hold. */
+static void tell_end_code(struct session *session, const struct leg *source)
+{
+	uint8_t head[INSPECTION_ANSWER_HEAD_MAX];
+	size_t wanted = inspection_answer_head(session);
+	ssize_t size;
+
+	if (wanted == 0)
+		return;
+	size = recv(source->fd, head, wanted, MSG_PEEK | MSG_DONTWAIT);
+	if (size > 0)
+		inspection_answered(session, head, (size_t)size);
+}
+
 /* The head told the length: is the frame to be taken now? */
 static int begin_frame(struct session *session, unsigned int from, const uint8_t *head,
 		       const struct mc_frame *frame)
@@ -140,6 +154,7 @@ static int begin_frame(struct session *session, unsigned int from, const uint8_t
 	if (there < frame->length)
 		return await_rest(session, from, frame->length);
 	wait_for_bytes(direction, source, 1);
+	tell_end_code(session, source);
 	mc_stream_passed(&session->stream, MC_ANSWER, head, frame);
 	direction->frame = direction->missing = (uint32_t)frame->length;
 	/* What comes from now on is told by an event of its own. */

@@ -2,6 +2,7 @@
 #include "proxy/session.h"
 
 #include "base/error.h"
+#include "proxy/inspection.h"
 #include "proxy/relay.h"
 #include "proxy/relay_splice.h"
 #include "proxy/session_setup.h"
@@ -306,6 +307,7 @@ void session_close(struct session *session, enum session_reason reason, const ch
 	if (session->state == SESSION_CLOSED)
 		return;
 	session->reason = reason;
+	inspection_end(session);
 	log_closed(session, detail);
 	session_enter(session, SESSION_CLOSED);
 	timer_stop(timers, &session->directions[LEG_NEAR].frame_rest);

@@ -168,8 +168,9 @@ struct session {
 	const struct config_port *port;
 	const struct config_policy *policy; /* of the identity at that PLC; NULL: the default */
 	bool inspected;                     /* each request is judged before it is forwarded */
-	uint64_t refused;                   /* requests that were answered here */
-	bool mcseal;                        /* ALPN mcseal/1: a PROXY header comes first */
+	clock_us recorded; /* when the request under way was recorded; 0: it was not */
+	uint64_t refused;  /* requests that were answered here */
+	bool mcseal;       /* ALPN mcseal/1: a PROXY header comes first */
 	bool slot_taken;
 	clock_us slot_until;
 

@@ -57,7 +57,7 @@ def test_refused_and_the_session_lives_on(vendor):
     assert len(lines) == 9
     assert re.search(r'rule=write .*identity=edge-office .*plc=press-1 policy=vendor frame=3E '
                      r'route=00-FF-03FF-00 command=1401 subcommand=0000 name="batch write" '
-                     r'class=write points=D109-D110 end-code=0055', lines[0]), lines[0]
+                     r'class=write attack=T0836 points=D109-D110 end-code=0055', lines[0]), lines[0]
     assert "rule=read" in lines[1] and "points=D999-D1000 end-code=C05B" in lines[1]
     assert "rule=class" in lines[2] and "command=1001" in lines[2] and "points" not in lines[2]
 
