@@ -76,6 +76,15 @@ def engines():
     return _ENGINES[KERNEL]
 
 
+# What is long and asks more of the session than of the engine has one in each kernel.
+_ONE_ENGINE = {None: ["auto", "epoll"], "6.1": ["splice"], "6.12": ["epoll"],
+               "newest": ["uring-splice"]}
+
+
+def one_engine():
+    return _ONE_ENGINE[KERNEL]
+
+
 def tls_statistics(process="thread-self"):
     """Counters of kernel TLS in that process's network namespace; all 0 without kernel TLS."""
     path = pathlib.Path(f"/proc/{process}/net/tls_stat")

@@ -87,7 +87,7 @@ def hasty(tmp_path_factory, papers):
                                 proxy_header=0.4)
 
 
-@pytest.fixture(scope="module", params=lab.engines())
+@pytest.fixture(scope="module", params=lab.one_engine())
 def bench(request, tmp_path_factory):
     made = Bench(tmp_path_factory.mktemp(f"bench-{request.param}"), request.param)
     keep(made.gateway, made.edge)

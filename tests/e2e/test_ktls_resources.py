@@ -61,21 +61,22 @@ CALL = re.compile(r"^(?:\[pid +\d+\] |\d+ +)?(\w+)\((.*)\) += (-?\d+)")
 
 @contextlib.contextmanager
 def traced(process, log):
-    """Its system calls that move bytes, in `log`."""
+    """Its system calls that move bytes, in files that begin with `log`."""
     names = "splice,read,readv,recvfrom,recvmsg,recvmmsg,write,sendto,sendmsg,io_uring_enter"
-    with subprocess.Popen(["strace", "-f", "-s", "0", "-e", f"trace={names}", "-o", log, "-p",
+    # -ff: a file for each thread, or a call that another one interrupts stands in two lines.
+    with subprocess.Popen(["strace", "-ff", "-s", "0", "-e", f"trace={names}", "-o", log, "-p",
                            str(process.pid)], stderr=subprocess.PIPE, text=True) as strace:
-        lab.wait_for(lambda: "attached" in strace.stderr.readline(), "strace", 20)
-        yield
-        strace.send_signal(signal.SIGINT)
         try:
-            strace.wait(20 * lab.PATIENCE)
-        except subprocess.TimeoutExpired:
-            strace.kill()  # now and then it waits for ever for a thread that it was attaching to
+            lab.wait_for(lambda: "attached" in strace.stderr.readline(), "strace", 20)
+            yield
+        finally:
+            strace.send_signal(signal.SIGINT)
 
 
 def calls(log):
-    found = [CALL.match(line) for line in log.read_text().splitlines()]
+    lines = [line for file in log.parent.glob(f"{log.name}.*")
+             for line in file.read_text().splitlines()]
+    found = [CALL.match(line) for line in lines]
     return [(call.group(1), call.group(2), int(call.group(3))) for call in found if call]
 
 

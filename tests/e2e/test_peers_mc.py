@@ -46,6 +46,7 @@ def locked(tmp_path, pki):
 # --- npm mcprotocol ------------------------------------------------------------------------------
 
 
+POLLS = 20 if lab.KERNEL else 150
 forms = pytest.mark.parametrize("frame, code", [("1E", "binary"), ("1E", "ascii"),
                                                 ("3E", "binary"), ("3E", "ascii")])
 
@@ -62,15 +63,15 @@ def expected(frame, code, count):
 
 @forms
 def test_npm(site, frame, code):
-    through = lab.npm_poll("127.0.0.1", site.edge_port, frame, code, 150)
-    assert through == expected(frame, code, 150)
-    assert through == lab.npm_poll("127.0.0.1", site.plc.port, frame, code, 150)
+    through = lab.npm_poll("127.0.0.1", site.edge_port, frame, code, POLLS)
+    assert through == expected(frame, code, POLLS)
+    assert through == lab.npm_poll("127.0.0.1", site.plc.port, frame, code, POLLS)
 
 
 @forms
 def test_npm_with_splitting_plc(splitting, frame, code):
-    assert lab.npm_poll("127.0.0.1", splitting.edge_port, frame, code, 60) == \
-        expected(frame, code, 60)
+    assert lab.npm_poll("127.0.0.1", splitting.edge_port, frame, code, POLLS // 2) == \
+        expected(frame, code, POLLS // 2)
 
 
 # --- mcping, through mcseal and straight ---------------------------------------------------------
