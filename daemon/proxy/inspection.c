@@ -14,8 +14,12 @@ void inspection_begin(struct session *session)
 {
 	session->inspected = session->role == SESSION_GATEWAY &&
 			     session->protocol == CONFIG_PROTOCOL_MC && session->gateway->inspect;
-	if (session->inspected)
-		session->policy = config_policy_of(session->identity, session->plc);
+	session->recorded = 0;
+}
+
+static const struct config_policy *policy_of(const struct session *session)
+{
+	return config_policy_of(session->identity, session->plc);
 }
 
 bool inspection_all_answered(const struct session *session)
@@ -82,6 +86,7 @@ static const char *technique(const struct mc_request *request, const struct mc_a
 static void log_request(struct log_entry *entry, const struct session *session,
 			const struct mc_request *request, const struct mc_access *access)
 {
+	const struct config_policy *policy = policy_of(session);
 	bool is_1e = request->family == MC_FAMILY_1E;
 	char route[MC_ROUTE_TEXT_SIZE], client[ADDRESS_TEXT_SIZE];
 
@@ -90,7 +95,7 @@ static void log_request(struct log_entry *entry, const struct session *session,
 	log_field(entry, "serial", "%s", session->serial);
 	log_field(entry, "client", "%s", address_print(&session->client, client));
 	log_field(entry, "plc", "%s", session->plc->name);
-	log_field(entry, "policy", "%s", session->policy != NULL ? session->policy->name : "-");
+	log_field(entry, "policy", "%s", policy != NULL ? policy->name : "-");
 	log_field(entry, "frame", "%s", mc_frame_family_name(request->family));
 	if (is_1e)
 		log_field(entry, "pc", "%02X", request->route.pc);
@@ -194,7 +199,7 @@ void inspection_end(struct session *session)
 {
 	struct log_entry entry;
 
-	if (session->recorded == 0)
+	if (!session->inspected || session->recorded == 0)
 		return;
 	/* It may have been done, or not: nobody but the PLC knows. It is not repeated here. */
 	log_begin(&entry, LOG_LEVEL_WARNING, "request-unanswered");
@@ -226,7 +231,8 @@ static size_t refuse(struct session *session, const struct mc_request *request,
 size_t inspection_judge(struct session *session, const uint8_t *bytes, size_t length,
 			uint8_t *answer)
 {
-	bool observes = session->policy != NULL && session->policy->observe;
+	const struct config_policy *policy = policy_of(session);
+	bool observes = policy != NULL && policy->observe;
 	struct policy_verdict verdict;
 	struct mc_request request;
 
@@ -235,7 +241,7 @@ size_t inspection_judge(struct session *session, const uint8_t *bytes, size_t le
 		session_close(session, SESSION_REASON_BAD_REQUEST, "not a request");
 		return 0;
 	}
-	policy_judge(session->policy, &request, &verdict);
+	policy_judge(policy, &request, &verdict);
 	if (verdict.rule != POLICY_RULE_NONE && !observes)
 		return refuse(session, &request, &verdict, answer);
 	if (verdict.rule != POLICY_RULE_NONE)

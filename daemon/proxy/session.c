@@ -232,7 +232,7 @@ static void log_closed(const struct session *session, const char *detail)
 	log_field(&entry, "answers", "%llu",
 		  (unsigned long long)session->directions[LEG_FAR].frames);
 	if (session->inspected)
-		log_field(&entry, "refused", "%llu", (unsigned long long)session->refused);
+		log_field(&entry, "refused", "%u", session->refused);
 	log_field(&entry, "bytes-to-plc", "%llu",
 		  (unsigned long long)session->directions[LEG_NEAR].bytes);
 	log_field(&entry, "bytes-from-plc", "%llu",

@@ -166,13 +166,14 @@ struct session {
 	const struct config_plc *sni_plc; /* that SNI named; counts where nothing else decides */
 	const struct config_plc *plc;     /* once resolved */
 	const struct config_port *port;
-	const struct config_policy *policy; /* of the identity at that PLC; NULL: the default */
-	bool inspected;                     /* each request is judged before it is forwarded */
-	clock_us recorded; /* when the request under way was recorded; 0: it was not */
-	uint64_t refused;  /* requests that were answered here */
-	bool mcseal;       /* ALPN mcseal/1: a PROXY header comes first */
+	bool mcseal; /* ALPN mcseal/1: a PROXY header comes first */
 	bool slot_taken;
-	clock_us slot_until;
+	bool inspected;   /* each request is judged before it is forwarded */
+	uint32_t refused; /* requests that were answered here */
+	union {
+		clock_us slot_until; /* RESOLVING */
+		clock_us recorded;   /* then: when the request under way was recorded, or 0 */
+	};
 
 	char serial[48]; /* of the peer's certificate */
 	const char *tls_version, *tls_cipher;

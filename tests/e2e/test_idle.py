@@ -90,10 +90,12 @@ edge "to-{port}" {{ listen = "127.0.0.1:{listen}"
 
     def measure_idle(self):
         """Once it has become idle: what handshakes needed is given back a while after the last."""
-        before, now = None, self.measure()
-        while before is None or any(now[role]["VmRSS"] < before[role]["VmRSS"] for role in now):
+        now, quiet = self.measure(), 0
+        while quiet < 3:  # a loaded machine takes its time
             time.sleep(2)
             before, now = now, self.measure()
+            fell = any(now[role]["VmRSS"] < before[role]["VmRSS"] for role in now)
+            quiet = 0 if fell else quiet + 1
         return now
 
     def measure(self):
