@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import contextlib
 import pathlib
+import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -20,6 +21,8 @@ from tls_peer import keep  # noqa: E402
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "forges: sends records that the kernel cannot open")
+    # Under nohup(1), or a terminal that is gone, every program would be started deaf to it.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
