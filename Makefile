@@ -20,7 +20,7 @@ B       := build/$(FLAVOUR)
 
 # --- what is built from what --------------------------------------------------------------------
 
-FOLDERS      := base mc config ring net tls policy proxy
+FOLDERS      := base mc config ring net tls policy plant proxy
 LIB_SOURCES  := $(foreach folder,$(FOLDERS),$(wildcard daemon/$(folder)/*.c))
 PROGRAMS     := mcseald mcseal-nft mcplc mcping
 mcseald_SOURCES := daemon/main.c
@@ -103,7 +103,7 @@ all: programs ## build the programs (FLAVOUR=release|debug|asan|tsan|fuzz)
 
 programs: $(PROGRAMS:%=$(B)/%)
 unit-tests: $(UNIT_TESTS:%=$(B)/tests/%)
-tested: programs $(B)/mc_judge $(B)/mc_dissector_tables
+tested: programs $(B)/mc_judge $(B)/mc_dissector_tables $(B)/count_allocations.so
 fuzz-targets: $(FUZZ_TARGETS:%=$(B)/%)
 
 demo: ## the whole path in four network namespaces, with and without mcseal (root)
@@ -199,6 +199,10 @@ $(B)/mc_dissector_tables: $(B)/obj/tools/mc_dissector_tables.o $(B)/libmcseal.a
 # Of the end-to-end tests: what daemon/mc says of a frame.
 $(B)/mc_judge: $(B)/obj/tests/judge/mc_judge.o $(B)/libmcseal.a
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+# Loaded into a daemon by a test.
+$(B)/count_allocations.so: tests/judge/count_allocations.c $(B)/flags
+	$(call say,CC,$@)$(CC) -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARNINGS) $(WERROR) -fPIC -shared -o $@ $<
 
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $$(call extra,$$*) $(B)/libmcseal.a
 	@mkdir -p $(@D)

@@ -7,7 +7,9 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "net/socket.h"
+#include "plant/plant.h"
 #include "proxy/capabilities.h"
+#include "proxy/counters.h"
 #include "proxy/handshake_pool.h"
 #include "proxy/snapshot.h"
 #include "proxy/worker.h"
@@ -65,7 +67,7 @@ static const struct argp argp = {
 };
 
 /* Files are judged whole: the configuration's text, then every certificate that it names. */
-static int load(const char *path, struct snapshot **snapshot)
+static int load(const char *path, struct plant *plant, struct snapshot **snapshot)
 {
 	struct config *config;
 	int error = config_judge(path, stderr, &config), certificates;
@@ -73,7 +75,7 @@ static int load(const char *path, struct snapshot **snapshot)
 	if (config == NULL)
 		return error < 0 ? error : -EINVAL;
 	log_set_level(config->log_level);
-	certificates = snapshot_new(config, stderr, snapshot);
+	certificates = snapshot_new(config, plant, stderr, snapshot);
 	if (error < 0 && certificates == 0)
 		snapshot_release(*snapshot);
 	return error < 0 ? error : certificates;
@@ -128,12 +130,12 @@ static void drop_mark_if_forbidden(struct snapshot *snapshot)
 
 static int start_workers(struct worker **workers, unsigned int count,
 			 const struct capabilities *capabilities, struct snapshot *snapshot,
-			 struct handshake_pool *pool)
+			 struct handshake_pool *pool, struct counters *counters)
 {
 	int error = 0;
 
 	for (unsigned int i = 0; i < count && error == 0; i++)
-		error = worker_new(i, capabilities, snapshot, pool, &workers[i]);
+		error = worker_new(i, capabilities, snapshot, pool, counters, &workers[i]);
 	return error;
 }
 
@@ -164,13 +166,14 @@ static int serve(struct snapshot *snapshot, const sigset_t *signals)
 	const struct config *config = snapshot->config;
 	unsigned int count = worker_count(config);
 	struct capabilities capabilities = {0}; /* constant from the first thread on */
+	struct counters counters = {0};
 	int error = choose(&capabilities, config);
 
 	if (error == 0)
 		error = handshake_pool_new(&capabilities, HANDSHAKE_THREADS,
 					   config->limits.handshakes, &pool);
 	if (error == 0)
-		error = start_workers(workers, count, &capabilities, snapshot, pool);
+		error = start_workers(workers, count, &capabilities, snapshot, pool, &counters);
 	if (error == 0) {
 		log_simple(LOG_LEVEL_INFO, "ready", "workers", "%u", count);
 		wait_for_end(signals);
@@ -181,19 +184,32 @@ static int serve(struct snapshot *snapshot, const sigset_t *signals)
 	return error;
 }
 
+static int check(const char *path)
+{
+	struct snapshot *snapshot = NULL;
+	int error = load(path, NULL, &snapshot);
+
+	if (error < 0)
+		return 1;
+	snapshot_release(snapshot);
+	printf("%s: ok\n", path);
+	return 0;
+}
+
 static int run(const struct arguments *arguments)
 {
 	struct snapshot *snapshot = NULL;
+	struct plant *plant = NULL;
 	sigset_t signals;
-	int error;
+	int error = plant_new(&plant);
 
-	error = load(arguments->path, &snapshot);
-	if (error < 0)
+	if (error == 0)
+		error = load(arguments->path, plant, &snapshot);
+	if (error == 0)
+		error = plant_configure(plant, snapshot->config);
+	if (error != 0) {
+		plant_free(plant);
 		return 1;
-	if (arguments->check) {
-		snapshot_release(snapshot);
-		printf("%s: ok\n", arguments->path);
-		return 0;
 	}
 	/* Keys are in this memory: no core dumps, no ptrace by the same user. */
 	(void)prctl(PR_SET_DUMPABLE, 0);
@@ -207,6 +223,7 @@ static int run(const struct arguments *arguments)
 	drop_mark_if_forbidden(snapshot);
 	error = serve(snapshot, &signals);
 	snapshot_release(snapshot);
+	plant_free(plant);
 	return error < 0 ? 1 : 0;
 }
 
@@ -217,5 +234,5 @@ int main(int argc, char **argv)
 	if (tls_memory_wipe_on_free() < 0)
 		abort(); /* a library of ours has called OpenSSL already: a fault of the build */
 	argp_parse(&argp, argc, argv, 0, NULL, &arguments);
-	return run(&arguments);
+	return arguments.check ? check(arguments.path) : run(&arguments);
 }

@@ -530,7 +530,8 @@ class Site:
 
     def __init__(self, folder, plc_options=(), connections=16, engine="auto", edge_options="",
                  gateway_options="", head="", pki=None, gateways=1, protocol="mc", plc=None,
-                 policies=EVERYTHING, rights='policy = "everything"'):
+                 policies=EVERYTHING, rights='policy = "everything"', client_rights=None,
+                 plc_section=""):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.pki = pki or Pki(self.folder / "pki")
@@ -538,7 +539,8 @@ class Site:
         self.edge_credentials = self.pki.edge("office")
         self.client_credentials = self.pki.client("ana")
         self.plc = plc or Plc(self.folder, *plc_options)
-        self.policies, self.rights = policies, rights
+        self.policies, self.rights, self.plc_section = policies, rights, plc_section
+        self.client_rights = rights if client_rights is None else client_rights
         self.gateway_ports = [free_port() for _ in range(gateways)]
         self.gateway_port = self.gateway_ports[0]
         self.edge_port = free_port()
@@ -559,6 +561,7 @@ class Site:
         return self.policies + f"""
 plc "press-1" {{
 	address = "{self.plc.host}"
+	{self.plc_section}
 	{port} }}
 }}
 identity "edge-office" {{
@@ -570,7 +573,7 @@ identity "edge-office" {{
 identity "ana" {{
 	match = {{ "uri:urn:mcseal:client:ana" }}
 	plcs = {{ "press-1" }}
-	{self.rights}
+	{self.client_rights}
 }}
 gateway "plant" {{
 	listen = {{ "127.0.0.1:GATEWAY_PORT" }}

@@ -2,7 +2,6 @@
 #include "base/buffer.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 static void move_to_front(struct buffer *buffer)
@@ -13,32 +12,38 @@ static void move_to_front(struct buffer *buffer)
 		return;
 	memmove(buffer->memory, buffer->memory + buffer->start, size);
 	buffer->start = 0;
-	buffer->end = size;
+	buffer->end = (uint32_t)size;
+}
+
+/* Into memory with room for `size` bytes more. */
+static uint8_t *grow(struct buffer *buffer, size_t size)
+{
+	size_t used = buffer->end, capacity;
+	uint8_t *memory = buffer_pool_take(buffer->pool, used + size, &capacity);
+
+	if (memory == NULL)
+		return NULL;
+	if (buffer->memory != NULL)
+		memcpy(memory, buffer->memory, used);
+	buffer_pool_give(buffer->pool, buffer->memory, buffer->capacity);
+	buffer->memory = memory;
+	buffer->capacity = (uint32_t)capacity;
+	return memory + used;
 }
 
 uint8_t *buffer_reserve(struct buffer *buffer, size_t size)
 {
-	size_t capacity = buffer->capacity;
-	uint8_t *memory;
-
-	if (buffer->capacity - buffer->end >= size && buffer->memory != NULL)
+	if (buffer->memory != NULL && buffer->capacity - buffer->end >= size)
 		return buffer->memory + buffer->end;
 	move_to_front(buffer);
-	if (buffer->capacity - buffer->end < size || buffer->memory == NULL) {
-		if (capacity < buffer->end + size)
-			capacity = buffer->end + size + capacity / 2;
-		memory = realloc(buffer->memory, capacity ? capacity : 1);
-		if (memory == NULL)
-			return NULL;
-		buffer->memory = memory;
-		buffer->capacity = capacity;
-	}
-	return buffer->memory + buffer->end;
+	if (buffer->memory != NULL && buffer->capacity - buffer->end >= size)
+		return buffer->memory + buffer->end;
+	return grow(buffer, size + buffer->capacity / 2);
 }
 
 void buffer_filled(struct buffer *buffer, size_t size)
 {
-	buffer->end += size;
+	buffer->end += (uint32_t)size;
 }
 
 int buffer_append(struct buffer *buffer, const uint8_t *bytes, size_t size)
@@ -54,13 +59,13 @@ int buffer_append(struct buffer *buffer, const uint8_t *bytes, size_t size)
 
 void buffer_consume(struct buffer *buffer, size_t size)
 {
-	buffer->start += size;
+	buffer->start += (uint32_t)size;
 	if (buffer->start == buffer->end)
 		buffer_deinit(buffer);
 }
 
 void buffer_deinit(struct buffer *buffer)
 {
-	free(buffer->memory);
-	*buffer = (struct buffer){0};
+	buffer_pool_give(buffer->pool, buffer->memory, buffer->capacity);
+	*buffer = (struct buffer){.pool = buffer->pool};
 }

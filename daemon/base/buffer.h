@@ -5,13 +5,13 @@
 #ifndef MCSEAL_BASE_BUFFER_H
 #define MCSEAL_BASE_BUFFER_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "base/buffer_pool.h"
 
-/* Zero-initialised = empty. Only buffer.c writes the fields. */
+/* Zero-initialised = empty. Only buffer.c writes the other fields. */
 struct buffer {
+	struct buffer_pool *pool; /* the owner's; NULL: the allocator */
 	uint8_t *memory;
-	size_t start, end, capacity;
+	uint32_t start, end, capacity;
 };
 
 static inline size_t buffer_size(const struct buffer *buffer)

@@ -84,12 +84,32 @@ struct config_port {
 	int line;
 };
 
+/* When a gateway connects to a PLC for a client. */
+enum config_dial {
+	CONFIG_DIAL_AT_ONCE,
+	CONFIG_DIAL_FIRST_REQUEST, /* when the client has asked something */
+};
+
+/* Who gives a PLC its remote password (commands 1630 and 1631); docs/policy.md. */
+enum config_password {
+	CONFIG_PASSWORD_PASS,    /* clients, as far as their policies let them */
+	CONFIG_PASSWORD_REFUSE,  /* nobody */
+	CONFIG_PASSWORD_GATEWAY, /* the gateway, on each connection; clients never have it */
+};
+
 struct config_plc {
 	char *name;
 	struct address address;    /* port 0 */
 	struct config_strings sni; /* names by which SNI may ask for it; its own name always may */
+	enum config_dial dial;
+	unsigned int requests_at_once; /* under way over all its connections; 0: one on each */
+	enum config_password remote_password;
+	char *remote_password_file;  /* GATEWAY: one line; not readable by group or others */
+	unsigned int password_tries; /* wrong ones that may reach the PLC ... */
+	clock_us password_time;      /* ... within this time */
 	struct config_port *ports;
 	size_t port_count;
+	int password_line, password_file_line;
 	int line;
 };
 
@@ -143,7 +163,10 @@ struct config_policy {
 	size_t write_count;
 	struct config_access_route *routes; /* none: the PLC's own station */
 	size_t route_count;
-	bool observe; /* tell what would be refused, refuse nothing */
+	bool observe;                     /* tell what would be refused, refuse nothing */
+	unsigned int requests_per_second; /* of one identity at one PLC; 0: any number */
+	unsigned int burst;               /* of them at once, after a pause */
+	unsigned int connections;         /* of one identity at one PLC; 0: any number */
 	int line;
 };
 
@@ -256,6 +279,8 @@ struct config_timeouts {
 	clock_us dial_plc;            /* 1 s */
 	clock_us slot_wait;           /* 1 s: for a free connection slot of the PLC */
 	clock_us frame_rest;          /* 1 s: the rest of a begun frame */
+	clock_us request_wait;        /* 1 s: a request, for its turn */
+	clock_us answer;              /* 10 s, or what the request itself says if that is more */
 	clock_us plc_reopen;          /* 0.5 s between close and next dial of one slot */
 	clock_us drain;               /* 5 s: the other direction after one side has closed */
 	clock_us keepalive_idle;      /* 10 s; whole seconds */

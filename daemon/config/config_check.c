@@ -67,6 +67,22 @@ static void check_plc_ports(const struct config_plc *plc, struct config_report *
 	}
 }
 
+static void check_plc_password(const struct config_plc *plc, struct config_report *report)
+{
+	bool held = plc->remote_password == CONFIG_PASSWORD_GATEWAY;
+
+	if (held && plc->password_file_line == 0)
+		config_report_error(report, plc->password_line,
+				    "plc \"%s\": remote_password = gateway without the password, "
+				    "expected remote_password_file = /...",
+				    shown(plc->name));
+	if (!held && plc->password_file_line != 0)
+		config_report_error(report, plc->password_file_line,
+				    "plc \"%s\": remote_password_file is for remote_password = "
+				    "gateway, expected both or none",
+				    shown(plc->name));
+}
+
 static const struct config_port *shared_port(const struct config_plc *a, const struct config_plc *b)
 {
 	for (size_t i = 0; i < a->port_count; i++) {
@@ -119,6 +135,7 @@ static void check_plcs(const struct config *config, struct config_report *report
 {
 	for (size_t i = 0; i < config->plc_count; i++) {
 		check_plc_ports(&config->plcs[i], report);
+		check_plc_password(&config->plcs[i], report);
 		for (size_t j = 0; j < i; j++) {
 			check_plc_pair(&config->plcs[j], &config->plcs[i], report);
 			check_plc_names(&config->plcs[j], &config->plcs[i], report);

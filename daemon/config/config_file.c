@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The option types that are paths of certificates, keys, CAs and CRLs. The files are looked at
- * from outside (there, regular, readable, who else may touch them); what is in them is judged by
- * tls/. Only regular files are ever opened: opening a device or a FIFO can do things.
+ * The option types that are paths of certificates, keys, CAs, CRLs and passwords. The files are
+ * looked at from outside (there, regular, readable, who else may touch them); what is in them is
+ * judged by tls/. Only regular files are ever opened: opening a device or a FIFO can do things.
  */
 #include "base/error.h"
 #include "config/config_value.h"
@@ -29,6 +29,12 @@ static int fault(const struct config_place *place, const char *path, const char 
 	return 1;
 }
 
+/* What it should be. */
+static const char *kind(const struct config_place *place)
+{
+	return place->option->type == &config_type_secret ? "file" : "PEM file";
+}
+
 /* A descriptor, or -1 when the fault has been reported. */
 static int open_regular(const struct config_place *place, const char *path, struct stat *status)
 {
@@ -39,18 +45,22 @@ static int open_regular(const struct config_place *place, const char *path, stru
 		return -1;
 	}
 	if (stat(path, status) == 0 && !S_ISREG(status->st_mode)) {
-		fault(place, path, "is not a regular file, expected a PEM file");
+		config_report_error(place->report, place->line,
+				    "%s: %s is not a regular file, expected a %s",
+				    place->option->name, path, kind(place));
 		return -1;
 	}
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0 || fstat(fd, status) < 0) {
 		config_report_error(place->report, place->line,
-				    "%s: cannot read %s (%s), expected a readable PEM file",
-				    place->option->name, path, strerror(errno));
+				    "%s: cannot read %s (%s), expected a readable %s",
+				    place->option->name, path, strerror(errno), kind(place));
 		return -1;
 	}
 	if (!S_ISREG(status->st_mode) || status->st_size > FILE_SIZE_MAX) {
-		fault(place, path, "is no PEM file of at most 1 MiB, expected one");
+		config_report_error(place->report, place->line,
+				    "%s: %s is no %s of at most 1 MiB, expected one",
+				    place->option->name, path, kind(place));
 		return -1;
 	}
 	return steal_fd(&fd);
@@ -215,3 +225,13 @@ const struct config_type config_type_certificate = PATH_TYPE(read_public);
 const struct config_type config_type_key = PATH_TYPE(read_key);
 const struct config_type config_type_ca = PATH_TYPE(read_ca);
 const struct config_type config_type_crl = PATH_TYPE(read_public);
+
+/* What is in it is read when it is used. */
+const struct config_type config_type_secret = {
+	.expected = "the path of a file with the password",
+	.size = sizeof(char *),
+	.read = read_key,
+	.print = config_value_print_text,
+	.release = config_value_free_text,
+	.present = config_value_has_text,
+};

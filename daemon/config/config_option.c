@@ -42,6 +42,8 @@ _Static_assert(sizeof(enum config_engine) == sizeof(int), "config_engine is an i
 _Static_assert(sizeof(enum config_ktls) == sizeof(int), "config_ktls is an int");
 _Static_assert(sizeof(enum config_interception) == sizeof(int), "config_interception is an int");
 _Static_assert(sizeof(enum config_protocol) == sizeof(int), "config_protocol is an int");
+_Static_assert(sizeof(enum config_dial) == sizeof(int), "config_dial is an int");
+_Static_assert(sizeof(enum config_password) == sizeof(int), "config_password is an int");
 
 static const struct config_word log_levels[] = {
 	{"error", LOG_LEVEL_ERROR},
@@ -81,6 +83,19 @@ static const struct config_word protocols[] = {
 	{NULL, 0},
 };
 
+static const struct config_word dials[] = {
+	{"at-once", CONFIG_DIAL_AT_ONCE},
+	{"first-request", CONFIG_DIAL_FIRST_REQUEST},
+	{NULL, 0},
+};
+
+static const struct config_word passwords[] = {
+	{"pass", CONFIG_PASSWORD_PASS},
+	{"refuse", CONFIG_PASSWORD_REFUSE},
+	{"gateway", CONFIG_PASSWORD_GATEWAY},
+	{NULL, 0},
+};
+
 static const struct config_word interceptions[] = {
 	{"redirect", CONFIG_INTERCEPTION_REDIRECT},
 	{"tproxy", CONFIG_INTERCEPTION_TPROXY},
@@ -115,6 +130,8 @@ static const struct config_option timeouts[] = {
 	{"dial_plc", &config_type_seconds, "1", AT(dial_plc), SECONDS(10 * CLOCK_MS, 600)},
 	{"slot_wait", &config_type_seconds, "1", AT(slot_wait), SECONDS(0, 600)},
 	{"frame_rest", &config_type_seconds, "1", AT(frame_rest), SECONDS(10 * CLOCK_MS, 600)},
+	{"request_wait", &config_type_seconds, "1", AT(request_wait), SECONDS(0, 600)},
+	{"answer", &config_type_seconds, "10", AT(answer), SECONDS(10 * CLOCK_MS, 3600)},
 	{"plc_reopen", &config_type_seconds, "0.5", AT(plc_reopen), SECONDS(0, 600)},
 	{"drain", &config_type_seconds, "5", AT(drain), SECONDS(10 * CLOCK_MS, 600)},
 	{"keepalive_idle", &config_type_whole_seconds, "10", AT(keepalive_idle),
@@ -172,6 +189,17 @@ static const struct config_option port[] = {
 static const struct config_option plc[] = {
 	{"address", &config_type_host, NULL, AT(address), .required = true},
 	{"sni", &config_type_name, NULL, AT(sni), .list = true},
+	{"dial", &config_type_word, "at-once", AT(dial), .words = dials},
+	{"requests_at_once", &config_type_number, "0", AT(requests_at_once), .minimum = 0,
+	 .maximum = 1024},
+	{"remote_password", &config_type_word, "pass", AT(remote_password), .words = passwords,
+	 .line_offset = offsetof(struct config_plc, password_line)},
+	{"remote_password_file", &config_type_secret, NULL, AT(remote_password_file),
+	 .line_offset = offsetof(struct config_plc, password_file_line)},
+	{"password_tries", &config_type_number, "3", AT(password_tries), .minimum = 1,
+	 .maximum = 16},
+	{"password_time", &config_type_seconds, "900", AT(password_time),
+	 SECONDS(CLOCK_SEC, 86400)},
 };
 
 static const struct config_section plc_sections[] = {
@@ -196,6 +224,10 @@ static const struct config_option policy[] = {
 	{"write", &config_type_points, NULL, AT(write), .list = true},
 	{"routes", &config_type_access_route, NULL, AT(routes), .list = true},
 	{"observe", &config_type_flag, "no", AT(observe)},
+	{"requests_per_second", &config_type_number, "0", AT(requests_per_second), .minimum = 0,
+	 .maximum = 100000},
+	{"burst", &config_type_number, "10", AT(burst), .minimum = 1, .maximum = 100000},
+	{"connections", &config_type_number, "0", AT(connections), .minimum = 0, .maximum = 1024},
 };
 #undef AT
 

@@ -19,6 +19,7 @@ enum mc_class {
 	MC_CLASS_SECURITY, /* remote password; the data must never reach a log */
 	MC_CLASS_DIAGNOSTIC,
 	MC_CLASS_OTHER, /* known, but of no class that a policy can allow as a whole */
+	MC_CLASSES
 };
 
 struct mc_command {

@@ -6,18 +6,22 @@
 /*
  * What a refused client is told. C059 is what a PLC says for a command that it does not have, 0055
  * for writes that are forbidden while it runs, C05B for devices that cannot be read this way; in
- * 1E frames 50, 56 and, for the state of the CPU, 5B with 18 (MELSEC Communication Protocol
- * Reference Manual, end codes; FX3U-ENET-ADP User's Manual).
+ * 1E frames 50, 56 and, for the state of the CPU, 5B with 18. C810 is a wrong remote password,
+ * C05F a request that cannot be executed, 60 in 1E that the time for it has passed (MELSEC
+ * Communication Protocol Reference Manual, end codes; FX3U-ENET-ADP User's Manual).
  */
 enum {
 	END_COMMAND = 0xc059,
 	END_WRITE = 0x0055,
 	END_READ = 0xc05b,
+	END_PASSWORD = 0xc810,
+	END_NOT_NOW = 0xc05f,
 	COMPLETE_COMMAND = 0x50,
 	COMPLETE_DEVICE = 0x56,
 	COMPLETE_CPU = 0x5b,
 	ABNORMAL_DISABLED = 0x18,
 	ABNORMAL_PC = 0x10,
+	COMPLETE_TIMER = 0x60,
 };
 
 struct judgement {
@@ -254,6 +258,20 @@ void policy_judge(const struct config_policy *policy, const struct mc_request *r
 		choose_answer(request, verdict);
 }
 
+void policy_refuse(const struct mc_request *request, enum policy_rule rule,
+		   struct policy_verdict *verdict)
+{
+	bool is_1e = request->family == MC_FAMILY_1E;
+
+	verdict->rule = rule;
+	verdict->range = (struct mc_range){.device = NULL};
+	verdict->abnormal_code = 0;
+	if (rule == POLICY_RULE_PASSWORD)
+		verdict->end_code = END_PASSWORD;
+	else
+		verdict->end_code = is_1e ? COMPLETE_TIMER : END_NOT_NOW;
+}
+
 const char *policy_rule_name(enum policy_rule rule)
 {
 	static const char *const NAMES[POLICY_RULES] = {
@@ -268,6 +286,9 @@ const char *policy_rule_name(enum policy_rule rule)
 		[POLICY_RULE_UNREADABLE] = "unreadable",
 		[POLICY_RULE_READ] = "read",
 		[POLICY_RULE_WRITE] = "write",
+		[POLICY_RULE_PASSWORD] = "password",
+		[POLICY_RULE_BUDGET] = "budget",
+		[POLICY_RULE_BUSY] = "busy",
 	};
 
 	return NAMES[rule];

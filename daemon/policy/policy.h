@@ -24,6 +24,10 @@ enum policy_rule {
 	POLICY_RULE_UNREADABLE, /* G6: reads or writes something else than devices; not listed */
 	POLICY_RULE_READ,       /* reads points outside the listed ones */
 	POLICY_RULE_WRITE,      /* writes points outside the listed ones */
+	/* Not for policy_judge() to find: */
+	POLICY_RULE_PASSWORD, /* G7: remote passwords are refused, or were wrong too often */
+	POLICY_RULE_BUDGET,   /* G9: more requests per second than the policy has */
+	POLICY_RULE_BUSY,     /* G9: no turn among those who ask the same PLC */
 	POLICY_RULES,
 };
 
@@ -42,6 +46,10 @@ struct policy_verdict {
  */
 void policy_judge(const struct config_policy *policy, const struct mc_request *request,
 		  struct policy_verdict *verdict);
+
+/* Refuses what policy_judge() has looked at for a reason that it does not know. */
+void policy_refuse(const struct mc_request *request, enum policy_rule rule,
+		   struct policy_verdict *verdict);
 
 /* "none", "length", ...; as in docs/policy.md. */
 const char *policy_rule_name(enum policy_rule rule);

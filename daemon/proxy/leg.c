@@ -28,10 +28,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-void leg_init(struct leg *leg, struct ring *ring, struct op_owner *owner, uint8_t tag)
+void leg_init(struct leg *leg, struct ring *ring, struct buffer_pool *pool, struct op_owner *owner,
+	      uint8_t tag)
 {
 	leg->ring = ring;
 	leg->fd = -1;
+	leg->input.pool = leg->output.pool = pool;
 	leg->recv = (struct op){.owner = owner, .tag = tag};
 	leg->send = (struct op){.owner = owner, .tag = tag};
 	leg->writable = (struct op){.owner = owner, .tag = tag};

@@ -52,8 +52,9 @@ struct leg {
 	bool broken;    /* nothing may be sent any more */
 };
 
-/* Operations will complete at `owner` with `tag`. */
-void leg_init(struct leg *leg, struct ring *ring, struct op_owner *owner, uint8_t tag);
+/* Operations will complete at `owner` with `tag`. `pool` may be NULL. */
+void leg_init(struct leg *leg, struct ring *ring, struct buffer_pool *pool, struct op_owner *owner,
+	      uint8_t tag);
 /* Takes the descriptor over. */
 void leg_open(struct leg *leg, int fd);
 /* Starts or stops receiving. After a stop a few more LEG_BYTES may come. */

@@ -27,6 +27,7 @@
 #include "base/error.h"
 #include "proxy/inspection.h"
 #include "proxy/relay_splice.h"
+#include "proxy/worker.h"
 
 #include <errno.h>
 #include <string.h>
@@ -107,7 +108,7 @@ static size_t next_frame(struct session *session, unsigned int from)
 {
 	struct buffer *input = &session->legs[from].input;
 	enum mc_direction direction = from == LEG_NEAR ? MC_REQUEST : MC_ANSWER;
-	bool judged = from == LEG_NEAR && session->inspected;
+	bool judged = from == LEG_NEAR && session->inspection != NULL;
 	struct mc_frame frame;
 	enum mc_split split;
 
@@ -117,16 +118,15 @@ static size_t next_frame(struct session *session, unsigned int from)
 		split = mc_stream_split(&session->stream, direction, buffer_bytes(input),
 					buffer_size(input), session->snapshot->config->limits.frame,
 					&frame);
+		if (split == MC_SPLIT_FRAME && judged && !inspection_may_go(session))
+			return 0;
 	} while (split == MC_SPLIT_FRAME && judged && refused(session, &frame));
 	if (session->state == SESSION_CLOSED || buffer_size(input) == 0)
 		return 0;
-	if (from == LEG_FAR && split == MC_SPLIT_FRAME && inspection_all_answered(session)) {
-		session_close(session, SESSION_REASON_BAD_ANSWER, INSPECTION_UNASKED);
-		return 0;
-	}
 	if (split == MC_SPLIT_FRAME) {
-		if (from == LEG_FAR)
-			inspection_answered(session, buffer_bytes(input), frame.length);
+		if (from == LEG_FAR && session->inspection != NULL &&
+		    !inspection_answered(session, buffer_bytes(input), frame.length, frame.length))
+			return 0;
 		mc_stream_passed(&session->stream, direction, buffer_bytes(input), &frame);
 		relay_rest_came(session, from);
 		return frame.length;
@@ -258,7 +258,7 @@ static void forward_end(struct session *session, unsigned int from)
 	int error;
 
 	/* Requests may still wait for the answers of those before them: not for ever. */
-	if (source->ended && from == LEG_NEAR && session->inspected &&
+	if (source->ended && from == LEG_NEAR && session->inspection != NULL &&
 	    session->state == SESSION_RELAYING)
 		session_enter(session, SESSION_DRAINING);
 	if (!source->ended || buffer_size(&source->input) > 0 ||
@@ -316,10 +316,14 @@ static void pump_both(struct session *session, unsigned int from)
 
 void relay_start(struct session *session)
 {
-	inspection_begin(session);
+	if (!inspection_begin(session))
+		return;
 	relay_splice_choose(session);
 	session_enter(session, SESSION_RELAYING);
-	pump(session, LEG_NEAR);
+	if (session->snapshot != session->worker->snapshot)
+		session_rebind(session, session->worker->snapshot);
+	if (session->state != SESSION_CLOSED)
+		pump(session, LEG_NEAR);
 	if (session->state != SESSION_CLOSED)
 		pump(session, LEG_FAR);
 }

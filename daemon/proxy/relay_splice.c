@@ -129,22 +129,8 @@ static int await_rest(struct session *session, unsigned int from, size_t need)
 	return source_dry(source);
 }
 
-/* The whole answer is there: its end code is looked at, and nothing of what devices hold. */
-static void tell_end_code(struct session *session, const struct leg *source)
-{
-	uint8_t head[INSPECTION_ANSWER_HEAD_MAX];
-	size_t wanted = inspection_answer_head(session);
-	ssize_t size;
-
-	if (wanted == 0)
-		return;
-	size = recv(source->fd, head, wanted, MSG_PEEK | MSG_DONTWAIT);
-	if (size > 0)
-		inspection_answered(session, head, (size_t)size);
-}
-
 /* The head told the length: is the frame to be taken now? */
-static int begin_frame(struct session *session, unsigned int from, const uint8_t *head,
+static int begin_frame(struct session *session, unsigned int from, const uint8_t *head, size_t size,
 		       const struct mc_frame *frame)
 {
 	struct direction *direction = &session->directions[from];
@@ -154,7 +140,8 @@ static int begin_frame(struct session *session, unsigned int from, const uint8_t
 	if (there < frame->length)
 		return await_rest(session, from, frame->length);
 	wait_for_bytes(direction, source, 1);
-	tell_end_code(session, source);
+	if (session->inspection != NULL && !inspection_answered(session, head, size, frame->length))
+		return STEP_WAIT;
 	mc_stream_passed(&session->stream, MC_ANSWER, head, frame);
 	direction->frame = direction->missing = (uint32_t)frame->length;
 	/* What comes from now on is told by an event of its own. */
@@ -165,18 +152,19 @@ static int begin_frame(struct session *session, unsigned int from, const uint8_t
 static int measure_frame(struct session *session, unsigned int from)
 {
 	struct leg *source = &session->legs[from];
-	uint8_t head[MC_STREAM_HEAD_MAX];
+	uint8_t head[INSPECTION_ANSWER_HEAD_MAX];
 	struct mc_frame frame;
 	enum mc_split split;
-	ssize_t size = recv(source->fd, head, mc_stream_answer_head(&session->stream),
+	/* Up to the end code at most: nothing of what the PLC's devices hold. */
+	ssize_t size = recv(source->fd, head,
+			    session->inspection != NULL ? inspection_answer_head(session)
+							: mc_stream_answer_head(&session->stream),
 			    MSG_PEEK | MSG_DONTWAIT);
 
 	if (size <= 0)
 		return interrupted(source, size);
-	if (inspection_all_answered(session)) {
-		session_close(session, SESSION_REASON_BAD_ANSWER, INSPECTION_UNASKED);
+	if (inspection_unasked(session))
 		return STEP_WAIT;
-	}
 	split = mc_stream_split(&session->stream, MC_ANSWER, head, (size_t)size,
 				session->snapshot->config->limits.frame, &frame);
 	if (split == MC_SPLIT_BAD) {
@@ -184,7 +172,7 @@ static int measure_frame(struct session *session, unsigned int from)
 		return STEP_WAIT;
 	}
 	if (frame.length > 0)
-		return begin_frame(session, from, head, &frame);
+		return begin_frame(session, from, head, (size_t)size, &frame);
 	return await_rest(session, from, frame.need);
 }
 

@@ -2,6 +2,7 @@
 #include "proxy/session.h"
 
 #include "base/error.h"
+#include "proxy/counters.h"
 #include "proxy/inspection.h"
 #include "proxy/relay.h"
 #include "proxy/relay_splice.h"
@@ -27,7 +28,15 @@ const struct session_state_row session_states[SESSION_STATES] = {
 		{
 			.name = "RESOLVING",
 			.next = {[SESSION_EDGE] = BIT(SESSION_DIALING) | BIT(SESSION_CLOSED),
-				 [SESSION_GATEWAY] = BIT(SESSION_DIALING) | BIT(SESSION_CLOSED)},
+				 [SESSION_GATEWAY] = BIT(SESSION_AWAITING) | BIT(SESSION_DIALING) |
+						     BIT(SESSION_CLOSED)},
+			.accepts = BIT(SESSION_ON_RECV) | BIT(SESSION_ON_SEND) |
+				   BIT(SESSION_ON_DEADLINE),
+		},
+	[SESSION_AWAITING] =
+		{
+			.name = "AWAITING",
+			.next = {[SESSION_GATEWAY] = BIT(SESSION_DIALING) | BIT(SESSION_CLOSED)},
 			.accepts = BIT(SESSION_ON_RECV) | BIT(SESSION_ON_SEND) |
 				   BIT(SESSION_ON_DEADLINE),
 		},
@@ -37,7 +46,8 @@ const struct session_state_row session_states[SESSION_STATES] = {
 			/* DIALING again: the next gateway of the route. */
 			.next = {[SESSION_EDGE] = BIT(SESSION_DIALING) | BIT(SESSION_HANDSHAKING) |
 						  BIT(SESSION_CLOSED),
-				 [SESSION_GATEWAY] = BIT(SESSION_RELAYING) | BIT(SESSION_CLOSED)},
+				 [SESSION_GATEWAY] = BIT(SESSION_UNLOCKING) |
+						     BIT(SESSION_RELAYING) | BIT(SESSION_CLOSED)},
 			.accepts = BIT(SESSION_ON_CONNECT) | BIT(SESSION_ON_RECV) |
 				   BIT(SESSION_ON_SEND) | BIT(SESSION_ON_DEADLINE),
 		},
@@ -54,6 +64,13 @@ const struct session_state_row session_states[SESSION_STATES] = {
 			.name = "ARMING",
 			.next = {[SESSION_EDGE] = BIT(SESSION_RELAYING) | BIT(SESSION_CLOSED),
 				 [SESSION_GATEWAY] = BIT(SESSION_RESOLVING) | BIT(SESSION_CLOSED)},
+		},
+	[SESSION_UNLOCKING] =
+		{
+			.name = "UNLOCKING",
+			.next = {[SESSION_GATEWAY] = BIT(SESSION_RELAYING) | BIT(SESSION_CLOSED)},
+			.accepts = BIT(SESSION_ON_RECV) | BIT(SESSION_ON_SEND) |
+				   BIT(SESSION_ON_DEADLINE),
 		},
 	[SESSION_RELAYING] =
 		{
@@ -135,6 +152,10 @@ const struct session_reason_row session_reasons[SESSION_REASONS] = {
 					"the PLC could not be dialled"},
 	[SESSION_REASON_PLC_TIMEOUT] = {"plc-timeout", LOG_LEVEL_WARNING,
 					"the PLC did not answer the dial in time"},
+	[SESSION_REASON_PLC_PASSWORD] = {"plc-password", LOG_LEVEL_ERROR,
+					 "the PLC did not take the remote password that the "
+					 "gateway holds, or it was wrong too often to be tried "
+					 "again"},
 	[SESSION_REASON_BAD_REQUEST] = {"bad-request", LOG_LEVEL_WARNING,
 					"the client sent what is no MC frame; nothing of it was "
 					"forwarded"},
@@ -145,11 +166,18 @@ const struct session_reason_row session_reasons[SESSION_REASONS] = {
 					       "the rest of a begun request did not come in time"},
 	[SESSION_REASON_ANSWER_INCOMPLETE] = {"answer-incomplete", LOG_LEVEL_WARNING,
 					      "the rest of a begun answer did not come in time"},
+	[SESSION_REASON_ANSWER_TIMEOUT] =
+		{"answer-timeout", LOG_LEVEL_WARNING,
+		 "the PLC did not answer in time; what it says later goes "
+		 "nowhere"},
 	[SESSION_REASON_DRAIN_TIMEOUT] = {"drain-timeout", LOG_LEVEL_INFO,
 					  "one side closed and the other stayed silent"},
 	[SESSION_REASON_KEY_LIMIT] = {"key-limit", LOG_LEVEL_INFO,
 				      "limits.key_records were sent or received under one key and "
 				      "it could not be changed; closed between two requests"},
+	[SESSION_REASON_WITHDRAWN] = {"withdrawn", LOG_LEVEL_WARNING,
+				      "a new configuration does not let it be there; the detail "
+				      "says why"},
 	[SESSION_REASON_NO_MEMORY] = {"no-memory", LOG_LEVEL_ERROR, "memory ran out"},
 	[SESSION_REASON_INTERNAL] = {"internal", LOG_LEVEL_ERROR,
 				     "a system call failed that should not; the detail names it"},
@@ -178,11 +206,11 @@ bool session_keys_in_kernel(const struct session *session)
 }
 
 /* The answers' direction tells: requests are read by every engine. */
-static const char *session_engine(const struct session *session)
+enum relay_engine session_engine(const struct session *session)
 {
 	const struct direction *answers = &session->directions[LEG_FAR];
 
-	return relay_engine_name(answers->spliced ? answers->engine : RELAY_ENGINE_COPY);
+	return answers->spliced ? answers->engine : RELAY_ENGINE_COPY;
 }
 
 /* Who and where; the same fields in the opening and the closing line. */
@@ -201,7 +229,7 @@ static void log_parties(struct log_entry *entry, const struct session *session)
 		log_field(entry, "serial", "%s", session->serial);
 	if (session->plc != NULL)
 		log_field(entry, "plc", "%s", session->plc->name);
-	if (session->route != NULL)
+	if (session->role == SESSION_EDGE && session->route != NULL)
 		log_field(entry, "route", "%s", session->route->name);
 	if (session->destination.any.sa_family != AF_UNSPEC)
 		log_field(entry, "destination", "%s", address_print(&session->destination, text));
@@ -213,7 +241,7 @@ static void log_parties(struct log_entry *entry, const struct session *session)
 			  session_keys_in_kernel(session) ? "kernel" : "user");
 		if (session->user_why != NULL)
 			log_field(entry, "records-why", "%s", session->user_why);
-		log_field(entry, "relay", "%s", session_engine(session));
+		log_field(entry, "relay", "%s", relay_engine_name(session_engine(session)));
 	}
 }
 
@@ -231,7 +259,7 @@ static void log_closed(const struct session *session, const char *detail)
 		  (unsigned long long)session->directions[LEG_NEAR].frames);
 	log_field(&entry, "answers", "%llu",
 		  (unsigned long long)session->directions[LEG_FAR].frames);
-	if (session->inspected)
+	if (session->inspection != NULL)
 		log_field(&entry, "refused", "%u", session->refused);
 	log_field(&entry, "bytes-to-plc", "%llu",
 		  (unsigned long long)session->directions[LEG_NEAR].bytes);
@@ -263,6 +291,7 @@ void session_enter(struct session *session, enum session_state state)
 	log_field(&entry, "to", "%s", session_states[state].name);
 	log_end(&entry);
 	timer_stop(ring_timers(session_ring(session)), &session->deadline);
+	counters_session_enters(session->worker->counters, session, state);
 	session->state = state;
 	if (state == SESSION_RELAYING)
 		log_opened(session);
@@ -270,7 +299,7 @@ void session_enter(struct session *session, enum session_state state)
 
 static bool nothing_in_flight(const struct session *session)
 {
-	return session->owner.in_flight == 0 && !session->job_pending;
+	return session->owner.in_flight == 0 && !session->message_pending;
 }
 
 static void free_session(struct session *session)
@@ -284,11 +313,17 @@ static void free_session(struct session *session)
 		if (session->directions[i].pipe != NULL)
 			pipe_pool_give(session->worker->pipes, session->directions[i].pipe, false);
 	if (session->slot_taken)
-		plc_slots_give(snapshot->slots, session->plc, session->port,
+		plc_slots_give(session->slots,
 			       dialled ? clock_now() + snapshot->config->timeouts.plc_reopen : 0);
+	if (session->tries_password) /* not answered: not known to be wrong, it is always the same
+				      */
+		password_tries_end(&session->plant->tries, false, clock_now());
+	if (session->counted)
+		account_close(session->account);
+	inspection_free(session);
 	handshake_job_free(session->job);
 	LIST_REMOVE(session, entry);
-	atomic_fetch_sub(&snapshot->sessions, 1);
+	atomic_fetch_sub(&session->worker->counters->sessions, 1);
 	worker_session_gone(session->worker);
 	snapshot_release(snapshot);
 	free(session);
@@ -319,6 +354,74 @@ void session_close(struct session *session, enum session_reason reason, const ch
 	leg_cancel(&session->legs[LEG_FAR]);
 }
 
+/* --- another configuration ------------------------------------------------------------------ */
+
+static const struct config_identity *find_identity(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->identity_count; i++)
+		if (strcmp(config->identities[i].name, name) == 0)
+			return &config->identities[i];
+	return NULL;
+}
+
+/* Why a gateway's session cannot go on; NULL: it can. */
+static const char *rebind_gateway(struct session *session, const struct config *config)
+{
+	const struct config_gateway *gateway =
+		&config->gateways[session->gateway - session->snapshot->config->gateways];
+	const struct config_identity *identity = find_identity(config, session->identity->name);
+	const struct config_plc *plc = config_find_plc(config, session->plc->name);
+	const struct config_port *port =
+		plc != NULL ? config_find_port(plc, session->port->number) : NULL;
+
+	if (identity == NULL)
+		return "its identity is gone";
+	if (port == NULL || !address_same_host(&plc->address, &session->plc->address))
+		return "its PLC is gone, or elsewhere";
+	if (!config_identity_may(identity, plc, port))
+		return "its identity may not reach the PLC";
+	if (port->protocol != session->protocol || gateway->inspect != session->gateway->inspect)
+		return "what may pass there is judged in another way";
+	session->gateway = gateway;
+	session->identity = identity;
+	session->plc = plc;
+	session->port = port;
+	return NULL;
+}
+
+static const char *rebind_edge(struct session *session, const struct config *config)
+{
+	const struct config_edge *edge =
+		&config->edges[session->edge - session->snapshot->config->edges];
+	const struct config_route *route = config_find_route(edge, &session->destination);
+
+	if (route == NULL || route->protocol != session->protocol)
+		return "no route covers its destination";
+	session->edge = edge;
+	session->route = route;
+	return NULL;
+}
+
+void session_rebind(struct session *session, struct snapshot *snapshot)
+{
+	struct snapshot *old = session->snapshot;
+	const char *fault;
+
+	if (session->state != SESSION_RELAYING && session->state != SESSION_DRAINING)
+		return;
+	fault = session->role == SESSION_EDGE ? rebind_edge(session, snapshot->config)
+					      : rebind_gateway(session, snapshot->config);
+	if (fault != NULL) {
+		session_close(session, SESSION_REASON_WITHDRAWN, fault);
+		return;
+	}
+	session->sni_plc = NULL; /* has been looked at */
+	session->snapshot = snapshot_reference(snapshot);
+	snapshot_release(old);
+}
+
+/* --- completions ---------------------------------------------------------------------------- */
+
 static void received(struct session *session, unsigned int leg, const struct op_result *result)
 {
 	enum leg_event event;
@@ -332,7 +435,7 @@ static void received(struct session *session, unsigned int leg, const struct op_
 	if (session->state == SESSION_RELAYING || session->state == SESSION_DRAINING)
 		relay_received(session, leg, event);
 	else
-		session_setup_received(session, event);
+		session_setup_received(session, leg, event);
 }
 
 static void sent(struct session *session, unsigned int leg, int error)
@@ -391,24 +494,23 @@ static void expired(struct timer *timer)
 	session_settle(session);
 }
 
-static bool take_place(struct snapshot *snapshot)
+static bool take_place(struct counters *counters, unsigned int limit)
 {
-	unsigned int limit = snapshot->config->limits.sessions;
-
-	if (atomic_fetch_add(&snapshot->sessions, 1) < limit)
+	if (atomic_fetch_add(&counters->sessions, 1) < limit)
 		return true;
-	atomic_fetch_sub(&snapshot->sessions, 1);
+	atomic_fetch_sub(&counters->sessions, 1);
 	return false;
 }
 
 /* The listener's refusal: there is no session yet to tell it. */
-static int refuse(int fd, const char *why)
+static int refuse(struct worker *worker, int fd, const char *why)
 {
 	struct address peer = {.any.sa_family = AF_UNSPEC};
 	char text[ADDRESS_TEXT_SIZE];
 	struct log_entry entry;
 
 	(void)socket_peer(fd, &peer);
+	atomic_fetch_add(&worker->counters->not_accepted, 1);
 	log_begin(&entry, LOG_LEVEL_WARNING, "connection-refused");
 	log_field(&entry, "reason", "%s", why);
 	log_field(&entry, "client", "%s", address_print(&peer, text));
@@ -421,7 +523,8 @@ static void start_side(struct session *session, unsigned int side)
 {
 	struct op splice = {.owner = &session->owner, .tag = (uint8_t)side};
 
-	leg_init(&session->legs[side], session->worker->ring, &session->owner, (uint8_t)side);
+	leg_init(&session->legs[side], session->worker->ring, session->worker->buffers,
+		 &session->owner, (uint8_t)side);
 	session->directions[side].into = splice;
 	session->directions[side].out = splice;
 }
@@ -431,17 +534,17 @@ int session_new(struct worker *worker, struct snapshot *snapshot, const struct c
 {
 	struct session *session;
 
-	if (!take_place(snapshot))
-		return refuse(fd, "session-limit");
+	if (!take_place(worker->counters, snapshot->config->limits.sessions))
+		return refuse(worker, fd, "session-limit");
 	session = calloc(1, sizeof(*session));
 	if (session == NULL) {
-		atomic_fetch_sub(&snapshot->sessions, 1);
-		return refuse(fd, "no-memory");
+		atomic_fetch_sub(&worker->counters->sessions, 1);
+		return refuse(worker, fd, "no-memory");
 	}
 	session->owner.complete = completed;
 	session->worker = worker;
 	session->snapshot = snapshot_reference(snapshot);
-	session->id = atomic_fetch_add(&snapshot->next_id, 1);
+	session->id = atomic_fetch_add(&worker->counters->next_id, 1) + 1;
 	session->role = edge != NULL ? SESSION_EDGE : SESSION_GATEWAY;
 	session->edge = edge;
 	session->gateway = gateway;
@@ -452,6 +555,7 @@ int session_new(struct worker *worker, struct snapshot *snapshot, const struct c
 		start_side(session, i);
 	leg_open(&session->legs[LEG_NEAR], fd);
 	worker_session_added(worker, session);
+	atomic_fetch_add(&worker->counters->accepted[session->role], 1);
 	session_setup_begin(session);
 	session_settle(session);
 	return 0;

@@ -3,7 +3,8 @@
  * A session: one accepted connection, one dialled connection, and what is between them.
  *
  *   edge     NEW -> RESOLVING -> DIALING -> HANDSHAKING -> ARMING -> RELAYING -> DRAINING -> CLOSED
- *   gateway  NEW -> HANDSHAKING -> ARMING -> RESOLVING -> DIALING -> RELAYING -> DRAINING -> CLOSED
+ *   gateway  NEW -> HANDSHAKING -> ARMING -> RESOLVING -> [AWAITING] -> DIALING -> [UNLOCKING]
+ *            -> RELAYING -> DRAINING -> CLOSED
  *
  * How it works
  *
@@ -35,9 +36,11 @@ enum session_role {
 enum session_state {
 	SESSION_NEW,
 	SESSION_RESOLVING,
+	SESSION_AWAITING,
 	SESSION_DIALING,
 	SESSION_HANDSHAKING,
 	SESSION_ARMING,
+	SESSION_UNLOCKING,
 	SESSION_RELAYING,
 	SESSION_DRAINING,
 	SESSION_CLOSED,
@@ -79,12 +82,15 @@ enum session_reason {
 	SESSION_REASON_PLC_BUSY,
 	SESSION_REASON_PLC_REFUSED,
 	SESSION_REASON_PLC_TIMEOUT,
+	SESSION_REASON_PLC_PASSWORD,
 	SESSION_REASON_BAD_REQUEST,
 	SESSION_REASON_BAD_ANSWER,
 	SESSION_REASON_REQUEST_INCOMPLETE,
 	SESSION_REASON_ANSWER_INCOMPLETE,
+	SESSION_REASON_ANSWER_TIMEOUT,
 	SESSION_REASON_DRAIN_TIMEOUT,
 	SESSION_REASON_KEY_LIMIT,
+	SESSION_REASON_WITHDRAWN,
 	SESSION_REASON_NO_MEMORY,
 	SESSION_REASON_INTERNAL,
 	SESSION_REASON_SHUTDOWN,
@@ -127,6 +133,7 @@ struct direction {
 };
 
 struct worker;
+struct inspection;
 
 struct session {
 	struct op_owner owner;
@@ -147,33 +154,42 @@ struct session {
 	enum config_protocol protocol;
 	struct op connect;
 	struct handshake_job *job; /* while HANDSHAKING */
-	bool job_pending;
+	bool message_pending;      /* one is, or may be, on its way to us: we must not be freed */
 
 	struct address client;       /* who asked: the peer, or what an edge's header says */
 	struct address destination;  /* what it asked for */
 	struct address edge_address; /* gateway: the edge that carries the client */
 
-	/* Edge. */
+	/* One of the two. */
 	const struct config_edge *edge;
-	const struct tls_context *context;
-	const struct config_route *route;
-	size_t gateway_at;   /* of route->gateways */
-	clock_us dial_until; /* dial and handshake over all gateways */
+	const struct config_gateway *gateway;
+
+	union {
+		struct { /* edge */
+			const struct tls_context *context;
+			const struct config_route *route;
+			size_t gateway_at;   /* of route->gateways */
+			clock_us dial_until; /* dial and handshake over all gateways */
+		};
+		struct { /* gateway, once its PLC is known */
+			struct plant_plc *plant;
+			struct plc_slots *slots;
+			struct account *account;
+			clock_us slot_until;
+		};
+	};
 
 	/* Gateway. */
-	const struct config_gateway *gateway;
 	const struct config_identity *identity;
 	const struct config_plc *sni_plc; /* that SNI named; counts where nothing else decides */
 	const struct config_plc *plc;     /* once resolved */
 	const struct config_port *port;
-	bool mcseal; /* ALPN mcseal/1: a PROXY header comes first */
+	bool mcseal;  /* ALPN mcseal/1: a PROXY header comes first */
+	bool counted; /* in its account, as open */
 	bool slot_taken;
-	bool inspected;   /* each request is judged before it is forwarded */
-	uint32_t refused; /* requests that were answered here */
-	union {
-		clock_us slot_until; /* RESOLVING */
-		clock_us recorded;   /* then: when the request under way was recorded, or 0 */
-	};
+	bool tries_password;           /* UNLOCKING: the answer tells whether it was wrong */
+	uint32_t refused;              /* requests that were answered here */
+	struct inspection *inspection; /* RELAYING; NULL: requests are not judged */
 
 	char serial[48]; /* of the peer's certificate */
 	const char *tls_version, *tls_cipher;
@@ -190,6 +206,11 @@ int session_new(struct worker *worker, struct snapshot *snapshot, const struct c
 		const struct config_gateway *gateway, int fd);
 /* Any state, any number of times: the first reason counts. `detail` may be NULL. */
 void session_close(struct session *session, enum session_reason reason, const char *detail);
+/*
+ * A configuration has taken the place of the session's own: it goes on under that, or ends, if it
+ * may not be there by it. Sessions that do not relay yet come to it when they do.
+ */
+void session_rebind(struct session *session, struct snapshot *snapshot);
 /* After anything that may have closed it: frees the session once nothing is in flight. */
 void session_settle(struct session *session);
 
@@ -200,5 +221,7 @@ void session_set_deadline(struct session *session, clock_us when);
 struct ring *session_ring(const struct session *session);
 /* The TLS leg's records are the kernel's. */
 bool session_keys_in_kernel(const struct session *session);
+/* How it relays, while it does. */
+enum relay_engine session_engine(const struct session *session);
 
 #endif

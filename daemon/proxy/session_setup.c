@@ -18,11 +18,16 @@
 #include "net/origdst.h"
 #include "net/proxy_header.h"
 #include "net/socket.h"
+#include "proxy/counters.h"
+#include "proxy/plc_password.h"
 #include "proxy/relay.h"
 #include "proxy/worker.h"
 
 #include <errno.h>
 #include <string.h>
+
+/* How soon to ask again while an identity has all its connections. */
+#define ASK_AGAIN (20 * CLOCK_MS)
 
 static const struct config_timeouts *timeouts(const struct session *session)
 {
@@ -228,7 +233,7 @@ static void shaken(struct message *message)
 	struct handshake_job *job = container_of(message, struct handshake_job, message);
 	struct session *session = *(struct session **)(job + 1);
 
-	session->job_pending = false;
+	session->message_pending = false;
 	if (session->state != SESSION_CLOSED)
 		session_setup_shaken(session);
 	session_settle(session);
@@ -267,7 +272,7 @@ static void shake_hands(struct session *session, const struct tls_context *conte
 		job->server.mcseal = session->route->proxy_header;
 	}
 	session->job = job;
-	session->job_pending = true;
+	session->message_pending = true;
 	handshake_pool_start(session->worker->pool, job);
 }
 
@@ -340,6 +345,7 @@ void session_setup_shaken(struct session *session)
 {
 	struct handshake_job *job = session->job;
 
+	counters_shaken(session->worker->counters, session, job->result, job->resumed);
 	if (job->result == 0) {
 		arm(session);
 		return;
@@ -394,6 +400,70 @@ static void after_arming(struct session *session)
 
 static void dial_plc(struct session *session);
 
+static bool find_plant(struct session *session)
+{
+	struct plant *plant = session->snapshot->plant;
+
+	session->plant = plant_find(plant, session->plc);
+	session->slots = plant_slots(plant, session->plant, session->port->number);
+	session->account = plant_account(plant, session->plant, session->identity->name);
+	return session->account != NULL;
+}
+
+static void begin_dialing(struct session *session)
+{
+	session_enter(session, SESSION_DIALING);
+	session->slot_until = clock_now() + timeouts(session)->slot_wait;
+	dial_plc(session);
+}
+
+/* The password goes in the kind of frame that the client uses, so that has to be known first. */
+static bool dials_late(const struct config_plc *plc)
+{
+	return plc->dial == CONFIG_DIAL_FIRST_REQUEST ||
+	       plc->remote_password == CONFIG_PASSWORD_GATEWAY;
+}
+
+/* How much of the first request is there? */
+static enum mc_split split_first(const struct session *session, struct mc_frame *frame)
+{
+	const struct buffer *input = &session->legs[LEG_NEAR].input;
+
+	return mc_stream_split(&session->stream, MC_REQUEST, buffer_bytes(input),
+			       buffer_size(input), session->snapshot->config->limits.frame, frame);
+}
+
+static void look_at_first(struct session *session)
+{
+	struct leg *near = &session->legs[LEG_NEAR];
+	bool begun = buffer_size(&near->input) > 0;
+	struct mc_frame frame;
+	enum mc_split split = split_first(session, &frame);
+
+	if (begun && split == MC_SPLIT_FRAME) {
+		leg_receive(near, false);
+		begin_dialing(session);
+	} else if (split == MC_SPLIT_BAD) {
+		session_close(session, SESSION_REASON_BAD_REQUEST, NULL);
+	} else if (near->ended && begun) {
+		session_close(session, SESSION_REASON_CLIENT_TRUNCATED,
+			      "connection ended inside a frame");
+	} else if (near->ended) {
+		session_close(session, SESSION_REASON_FINISHED, "nothing was asked");
+	} else if (begun && !timer_is_set(&session->deadline)) {
+		session_set_deadline(session, clock_now() + timeouts(session)->frame_rest);
+	}
+}
+
+/* A client that asks nothing takes no connection of the PLC's. */
+static void await_request(struct session *session)
+{
+	session_enter(session, SESSION_AWAITING);
+	look_at_first(session);
+	if (session->state == SESSION_AWAITING)
+		leg_receive(&session->legs[LEG_NEAR], true);
+}
+
 static void plc_found(struct session *session)
 {
 	if (session->plc == NULL || session->port == NULL) {
@@ -407,9 +477,14 @@ static void plc_found(struct session *session)
 	session->protocol = session->port->protocol;
 	session->destination = session->plc->address;
 	address_set_port(&session->destination, session->port->number);
-	session_enter(session, SESSION_DIALING);
-	session->slot_until = clock_now() + timeouts(session)->slot_wait;
-	dial_plc(session);
+	if (!find_plant(session)) {
+		session_close(session, SESSION_REASON_NO_MEMORY, NULL);
+		return;
+	}
+	if (session->protocol == CONFIG_PROTOCOL_MC && dials_late(session->plc))
+		await_request(session);
+	else
+		begin_dialing(session);
 }
 
 /* Without a PROXY header: the listener's own PLC, or the one that SNI names. */
@@ -455,10 +530,16 @@ static void read_proxy_header(struct session *session)
 	plc_found(session);
 }
 
-void session_setup_received(struct session *session, enum leg_event event)
+static void look_at_unlocked(struct session *session, enum leg_event event);
+
+void session_setup_received(struct session *session, unsigned int from, enum leg_event event)
 {
 	const struct leg *leg = &session->legs[LEG_NEAR];
 
+	if (from == LEG_FAR) {
+		look_at_unlocked(session, event);
+		return;
+	}
 	/* While the PLC is dialled, bytes only pile up; their faults count all the same. */
 	if (event == LEG_FAULT)
 		session_close(session, SESSION_REASON_CLIENT_TLS, leg_reason(leg));
@@ -467,10 +548,25 @@ void session_setup_received(struct session *session, enum leg_event event)
 			      "connection ended without close_notify");
 	else if (event == LEG_ERROR)
 		session_close(session, SESSION_REASON_CLIENT_LOST, strerrordesc_np(-leg->error));
+	else if (session->state == SESSION_AWAITING)
+		look_at_first(session);
 	else if (session->state == SESSION_RESOLVING && buffer_size(&leg->input) > 0)
 		read_proxy_header(session);
 	else if (session->state == SESSION_RESOLVING && event == LEG_END)
 		session_close(session, SESSION_REASON_PROXY_HEADER_BAD, "closed before it");
+}
+
+/* 0, or PLC_SLOTS_WAIT: the identity has all the connections that its policy gives it, or the PLC.
+ */
+static int take_slot(struct session *session, clock_us now, clock_us *retry)
+{
+	const struct config_policy *policy = config_policy_of(session->identity, session->plc);
+
+	if (!session->counted)
+		session->counted =
+			account_open(session->account, policy != NULL ? policy->connections : 0);
+	*retry = now + ASK_AGAIN;
+	return session->counted ? plc_slots_take(session->slots, now, retry) : PLC_SLOTS_WAIT;
 }
 
 static void dial_plc(struct session *session)
@@ -478,8 +574,7 @@ static void dial_plc(struct session *session)
 	clock_us now = clock_now(), retry;
 	int error;
 
-	if (plc_slots_take(session->snapshot->slots, session->plc, session->port, now, &retry) ==
-	    PLC_SLOTS_WAIT) {
+	if (take_slot(session, now, &retry) == PLC_SLOTS_WAIT) {
 		if (now >= session->slot_until)
 			session_close(session, SESSION_REASON_PLC_BUSY, NULL);
 		else
@@ -495,6 +590,97 @@ static void dial_plc(struct session *session)
 		session_set_deadline(session, now + timeouts(session)->dial_plc);
 }
 
+/* --- gateway: the remote password ---------------------------------------------------------------
+ */
+
+/* The answer to the password came; `end_code` is the PLC's. */
+static void unlocked(struct session *session, uint16_t end_code)
+{
+	char detail[64];
+
+	password_tries_end(&session->plant->tries, end_code != 0, clock_now());
+	session->tries_password = false;
+	if (end_code == 0) {
+		relay_start(session);
+		return;
+	}
+	snprintf(detail, sizeof(detail), "the PLC says %04X, %s", end_code,
+		 mc_command_end_code_name(MC_FAMILY_3E, end_code));
+	session_close(session, SESSION_REASON_PLC_PASSWORD, detail);
+}
+
+/* Something came from the PLC while it is unlocked. */
+static void look_at_unlocked(struct session *session, enum leg_event event)
+{
+	struct leg *far = &session->legs[LEG_FAR];
+	struct mc_stream stream = session->stream;
+	struct mc_answer answer;
+	struct mc_frame frame;
+	enum mc_split split = mc_stream_split(&stream, MC_ANSWER, buffer_bytes(&far->input),
+					      buffer_size(&far->input),
+					      session->snapshot->config->limits.frame, &frame);
+
+	if (event == LEG_ERROR) {
+		session_close(session, SESSION_REASON_TARGET_LOST, strerrordesc_np(-far->error));
+	} else if (buffer_size(&far->input) > 0 && split == MC_SPLIT_FRAME &&
+		   mc_frame_parse_answer(buffer_bytes(&far->input), frame.length, stream.code,
+					 &answer) == 0) {
+		buffer_consume(&far->input, frame.length);
+		session->stream = (struct mc_stream){.family = MC_FAMILY_NONE};
+		unlocked(session, answer.end_code);
+	} else if (split == MC_SPLIT_BAD || split == MC_SPLIT_FRAME) {
+		session_close(session, SESSION_REASON_BAD_ANSWER, "to the remote password");
+	} else if (far->ended) {
+		session_close(session, SESSION_REASON_TARGET_LOST,
+			      "closed instead of answering the remote password");
+	}
+}
+
+static bool send_password(struct session *session)
+{
+	const struct config *config = session->snapshot->config;
+	struct buffer *input = &session->legs[LEG_NEAR].input;
+	uint8_t bytes[PLC_PASSWORD_REQUEST_SIZE];
+	struct mc_request first;
+	struct mc_frame frame;
+	size_t size;
+	int error;
+
+	/* It was whole when the PLC was dialled. */
+	split_first(session, &frame);
+	if (mc_frame_parse_request(buffer_bytes(input), frame.length, &first) < 0) {
+		session_close(session, SESSION_REASON_BAD_REQUEST, "not a request");
+		return false;
+	}
+	size = plc_password_request(session->snapshot->passwords[session->plc - config->plcs],
+				    &first, bytes);
+	mc_stream_split(&session->stream, MC_REQUEST, bytes, size, config->limits.frame, &frame);
+	mc_stream_passed(&session->stream, MC_REQUEST, bytes, &frame);
+	error = leg_send(&session->legs[LEG_FAR], bytes, size);
+	explicit_bzero(bytes, sizeof(bytes));
+	if (error < 0)
+		close_internal(session, "send", error);
+	return error == 0;
+}
+
+/* A connection is locked until it has sent the password, and locked again when it ends. */
+static void unlock(struct session *session)
+{
+	clock_us now = clock_now();
+
+	session_enter(session, SESSION_UNLOCKING);
+	session->tries_password = password_tries_begin(&session->plant->tries, now);
+	if (!session->tries_password) {
+		session_close(session, SESSION_REASON_PLC_PASSWORD,
+			      "it was wrong too often to be tried again now");
+		return;
+	}
+	if (!send_password(session))
+		return;
+	leg_receive(&session->legs[LEG_FAR], true);
+	session_set_deadline(session, now + timeouts(session)->answer);
+}
+
 /* --- completions ---------------------------------------------------------------------------------
  */
 
@@ -508,6 +694,9 @@ void session_setup_connected(struct session *session, int res)
 				      res == -ECANCELED ? SESSION_REASON_PLC_TIMEOUT
 							: SESSION_REASON_PLC_REFUSED,
 				      res == -ECANCELED ? NULL : strerrordesc_np(-res));
+		else if (session->plc->remote_password == CONFIG_PASSWORD_GATEWAY &&
+			 session->protocol == CONFIG_PROTOCOL_MC)
+			unlock(session);
 		else
 			relay_start(session);
 		return;
@@ -523,6 +712,10 @@ void session_setup_expired(struct session *session)
 {
 	if (session->state == SESSION_RESOLVING)
 		session_close(session, SESSION_REASON_PROXY_HEADER_TIMEOUT, NULL);
+	else if (session->state == SESSION_AWAITING)
+		session_close(session, SESSION_REASON_REQUEST_INCOMPLETE, NULL);
+	else if (session->state == SESSION_UNLOCKING)
+		session_close(session, SESSION_REASON_ANSWER_TIMEOUT, "to the remote password");
 	else if (session->role == SESSION_GATEWAY && !session->slot_taken)
 		dial_plc(session);
 	else

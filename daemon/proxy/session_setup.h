@@ -15,7 +15,7 @@ void session_setup_shaken(struct session *session);
 /* connect(2) of the far leg ended with `res`. */
 void session_setup_connected(struct session *session, int res);
 /* Gateway, RESOLVING: bytes of the PROXY header came. */
-void session_setup_received(struct session *session, enum leg_event event);
+void session_setup_received(struct session *session, unsigned int leg, enum leg_event event);
 /* The deadline of a state before RELAYING passed. */
 void session_setup_expired(struct session *session);
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Both errors end the start; -EINVAL says that the report already told why. */
 static int worse(int error, int other)
@@ -95,7 +96,37 @@ static void set_socket_options(struct snapshot *snapshot)
 	};
 }
 
-int snapshot_new(struct config *config, FILE *report, struct snapshot **out)
+static int load_password(const struct config_plc *plc, FILE *report, struct plc_password **out)
+{
+	int error;
+
+	if (plc->remote_password_file == NULL)
+		return 0;
+	error = plc_password_load(plc->remote_password_file, out);
+	if (error == 0 || error == -ENOMEM)
+		return error;
+	fprintf(report, "%s: error: plc \"%s\": %s\n", plc->remote_password_file, plc->name,
+		error == -EINVAL ? "is no line of 1 to 32 printable characters, expected the PLC's "
+				   "remote password"
+				 : strerrordesc_np(-error));
+	return -EINVAL;
+}
+
+static int load_passwords(struct snapshot *snapshot, FILE *report)
+{
+	const struct config *config = snapshot->config;
+	int error = 0;
+
+	snapshot->passwords = calloc(config->plc_count + 1, sizeof(*snapshot->passwords));
+	if (snapshot->passwords == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < config->plc_count; i++)
+		error = worse(error,
+			      load_password(&config->plcs[i], report, &snapshot->passwords[i]));
+	return error;
+}
+
+int snapshot_new(struct config *config, struct plant *plant, FILE *report, struct snapshot **out)
 {
 	struct snapshot *snapshot = calloc(1, sizeof(*snapshot));
 	int error;
@@ -105,12 +136,11 @@ int snapshot_new(struct config *config, FILE *report, struct snapshot **out)
 		return -ENOMEM;
 	}
 	atomic_init(&snapshot->references, 1);
-	atomic_init(&snapshot->next_id, 1);
 	snapshot->config = config;
 	set_socket_options(snapshot);
-	error = plc_slots_new(config, &snapshot->slots);
-	if (error == 0)
-		error = worse(load_gateways(snapshot, report), load_edges(snapshot, report));
+	snapshot->plant = plant;
+	error = worse(load_gateways(snapshot, report), load_edges(snapshot, report));
+	error = worse(error, load_passwords(snapshot, report));
 	if (error < 0) {
 		snapshot_release(snapshot);
 		return error;
@@ -142,7 +172,9 @@ void snapshot_release(struct snapshot *snapshot)
 	if (atomic_fetch_sub_explicit(&snapshot->references, 1, memory_order_acq_rel) != 1)
 		return;
 	free_contexts(snapshot);
-	plc_slots_free(snapshot->slots);
+	for (size_t i = 0; snapshot->passwords != NULL && i < snapshot->config->plc_count; i++)
+		plc_password_free(snapshot->passwords[i]);
+	free(snapshot->passwords);
 	config_free(snapshot->config);
 	free(snapshot);
 }

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Everything that sessions read and nobody changes: the configuration, the TLS contexts built
- * from its files, the PLC slots. Built whole or not at all; a session holds a reference for life,
- * so that a later configuration can take its place while older sessions live on.
+ * from its files, the PLCs' passwords. Built whole or not at all; a session holds a reference for
+ * life, so that a later configuration can take its place while older sessions live on.
  */
 #ifndef MCSEAL_PROXY_SNAPSHOT_H
 #define MCSEAL_PROXY_SNAPSHOT_H
 
 #include "config/config.h"
 #include "net/socket.h"
-#include "proxy/plc_slots.h"
+#include "plant/plant.h"
+#include "proxy/plc_password.h"
 #include "tls/tls_context.h"
 
 #include <stdatomic.h>
@@ -17,21 +18,23 @@
 
 struct snapshot {
 	atomic_uint references;
-	struct config *config;         /* owned */
-	struct plc_slots *slots;       /* thread-safe by itself */
-	struct tls_context **gateways; /* by gateway */
-	struct tls_context **sources;  /* of all edges: snapshot_source_context() */
+	struct config *config;           /* owned */
+	struct plant *plant;             /* thread-safe by itself; not owned: it outlives us */
+	struct plc_password **passwords; /* by PLC; NULL: none */
+	struct tls_context **gateways;   /* by gateway */
+	struct tls_context **sources;    /* of all edges: snapshot_source_context() */
 	size_t source_count;
 	struct socket_options socket_options;
-	atomic_uint sessions; /* alive over all workers; against limits.sessions */
-	atomic_ullong next_id;
 };
 
 /*
- * Takes over `config` (also on failure) and loads every certificate it names; faults go to
- * `report` as in tls_context.h, all of them. One reference. 0, -EINVAL or -ENOMEM.
+ * Takes over `config` (also on failure) and loads every certificate and password it names;
+ * faults go to `report` as in tls_context.h, all of them. `plant` knows the PLCs of `config` before
+ * the first session (plant_configure()); NULL for who only judges. One reference. 0, -EINVAL or
+ * -ENOMEM.
  */
-int snapshot_new(struct config *config, FILE *report, struct snapshot **snapshot);
+int snapshot_new(struct config *config, struct plant *plant, FILE *report,
+		 struct snapshot **snapshot);
 /* Any thread. */
 struct snapshot *snapshot_reference(struct snapshot *snapshot);
 void snapshot_release(struct snapshot *snapshot);

@@ -2,6 +2,7 @@
 #include "proxy/worker.h"
 
 #include "base/error.h"
+#include "proxy/counters.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -26,6 +27,7 @@ static void accepted(struct worker_listener *listener, const struct op_result *r
 	if (result->res == -ECANCELED)
 		return;
 	/* EMFILE, ENFILE, ENOBUFS, ENOMEM: accepting again at once would only spin. */
+	atomic_fetch_add(&worker->counters->accept_paused, 1);
 	log_simple(LOG_LEVEL_ERROR, "accept-paused", "error", "%s", strerrordesc_np(-result->res));
 	if (timer_set(ring_timers(worker->ring), &listener->retry, clock_now() + ACCEPT_PAUSE) < 0)
 		ring_accept(worker->ring, &listener->accept, listener->fd);
@@ -89,6 +91,43 @@ static void told_to_stop(struct message *message)
 	worker->stopping = true;
 	close_everything(worker);
 	sem_post(&worker->emptied);
+}
+
+/* Where in the old configuration its edge or gateway stood, there it stands in the new one. */
+static void rebind_listener(struct worker_listener *listener, const struct config *now,
+			    const struct config *then)
+{
+	if (listener->edge != NULL)
+		listener->edge = &then->edges[listener->edge - now->edges];
+	else
+		listener->gateway = &then->gateways[listener->gateway - now->gateways];
+}
+
+static void told_to_reload(struct message *message)
+{
+	struct worker *worker = container_of(message, struct worker, reload);
+	struct snapshot *old = worker->snapshot;
+	struct session *session, *next;
+
+	worker->snapshot = worker->next;
+	for (size_t i = 0; i < worker->listener_count; i++)
+		rebind_listener(&worker->listeners[i], old->config, worker->snapshot->config);
+	for (session = LIST_FIRST(&worker->sessions); session != NULL; session = next) {
+		next = LIST_NEXT(session, entry);
+		session_rebind(session, worker->snapshot);
+		session_settle(session);
+	}
+	snapshot_release(old);
+	sem_post(&worker->reloaded);
+}
+
+void worker_reload(struct worker *worker, struct snapshot *snapshot)
+{
+	worker->next = snapshot_reference(snapshot);
+	worker->reload.deliver = told_to_reload;
+	inbox_post(&worker->inbox, &worker->reload);
+	while (sem_wait(&worker->reloaded) < 0)
+		;
 }
 
 static void woken(struct op_owner *owner, struct op *op, const struct op_result *result)
@@ -235,7 +274,9 @@ static void free_worker(struct worker *worker)
 	free(worker->listeners);
 	sem_destroy(&worker->started);
 	sem_destroy(&worker->emptied);
+	sem_destroy(&worker->reloaded);
 	snapshot_release(worker->snapshot);
+	buffer_pool_free(worker->buffers);
 	free(worker);
 }
 
@@ -255,7 +296,8 @@ static int start(struct worker *worker)
 }
 
 int worker_new(unsigned int number, const struct capabilities *capabilities,
-	       struct snapshot *snapshot, struct handshake_pool *pool, struct worker **out)
+	       struct snapshot *snapshot, struct handshake_pool *pool, struct counters *counters,
+	       struct worker **out)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
 	int error;
@@ -265,13 +307,16 @@ int worker_new(unsigned int number, const struct capabilities *capabilities,
 	worker->number = number;
 	worker->capabilities = capabilities;
 	worker->pool = pool;
+	worker->counters = counters;
 	worker->snapshot = snapshot_reference(snapshot);
 	worker->owner.complete = completed;
 	worker->woken.complete = woken;
 	LIST_INIT(&worker->sessions);
 	sem_init(&worker->started, 0, 0);
 	sem_init(&worker->emptied, 0, 0);
-	error = start(worker);
+	sem_init(&worker->reloaded, 0, 0);
+	worker->buffers = buffer_pool_new();
+	error = worker->buffers != NULL ? start(worker) : -ENOMEM;
 	if (error < 0) {
 		free_worker(worker);
 		return error;

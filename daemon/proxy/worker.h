@@ -39,22 +39,33 @@ struct worker {
 	size_t session_count, most_sessions; /* now; at once since there were none */
 
 	struct pipe_pool *pipes;
+	struct buffer_pool *buffers;
+	struct counters *counters; /* of all workers */
 
 	pthread_t thread;
 	const struct capabilities *capabilities;
 	unsigned int number;
 	sem_t started, emptied; /* run() tells start and stop */
 	struct message stop;
+	struct message reload;
+	struct snapshot *next; /* `reload` brings it */
+	sem_t reloaded;
 	bool stopping; /* listeners and sessions were told to end */
 	int error;
 };
 
 /*
  * Opens all listeners of the configuration (logging the one that fails) and starts the thread.
- * `capabilities` outlive the worker. Blocks until it runs. 0 or -errno.
+ * `capabilities` and `counters` outlive the worker. Blocks until it runs. 0 or -errno.
  */
 int worker_new(unsigned int number, const struct capabilities *capabilities,
-	       struct snapshot *snapshot, struct handshake_pool *pool, struct worker **worker);
+	       struct snapshot *snapshot, struct handshake_pool *pool, struct counters *counters,
+	       struct worker **worker);
+/*
+ * From now on connections, and the sessions that there are, are under `snapshot`, which has the
+ * same edges and gateways (config_compare_listeners()). Returns when the thread has done it.
+ */
+void worker_reload(struct worker *worker, struct snapshot *snapshot);
 /*
  * Stops in two steps, because sessions in a handshake end only when the pool has answered:
  * closes listeners and sessions and returns when no session will start a handshake any more ...

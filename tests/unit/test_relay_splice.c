@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "net/socket.h"
 #include "proxy/capabilities.h"
+#include "proxy/counters.h"
 #include "proxy/loopback.h"
 #include "proxy/relay.h"
 #include "proxy/session.h"
@@ -154,6 +155,7 @@ static struct {
 	struct config config;
 	struct snapshot snapshot;
 	struct worker worker;
+	struct counters counters;
 	struct op_owner woken;
 	int client, plc; /* our ends */
 	int open;        /* descriptors before */
@@ -220,7 +222,8 @@ static void fill_config(const struct address *plc)
 							     .keepalive_count = 3,
 							     .user_timeout = 20 * CLOCK_SEC}};
 	atomic_init(&line.snapshot.references, 1);
-	assert_int_equal(plc_slots_new(&line.config, &line.snapshot.slots), 0);
+	assert_int_equal(plant_new(&line.snapshot.plant), 0);
+	assert_int_equal(plant_configure(line.snapshot.plant, &line.config), 0);
 }
 
 /* A listening socket on loopback and its address. */
@@ -271,6 +274,8 @@ static int set_up_line(const struct row *row, enum config_protocol protocol)
 	line.capabilities.loop = row->loop;
 	line.capabilities.relay = row->relay;
 	line.worker.capabilities = &line.capabilities;
+	line.worker.counters = &line.counters;
+	line.worker.snapshot = &line.snapshot;
 	LIST_INIT(&line.worker.sessions);
 	assert_int_equal(ring_new(row->loop, 64, &line.woken, &line.worker.ring), 0);
 	assert_int_equal(pipe_pool_new(row->pipes, &line.worker.pipes), 0);
@@ -302,7 +307,7 @@ static int tear_down(void **state)
 	assert_null(session());
 	ring_free(line.worker.ring);
 	pipe_pool_free(line.worker.pipes);
-	plc_slots_free(line.snapshot.slots);
+	plant_free(line.snapshot.plant);
 	close(line.client);
 	close(line.plc);
 	assert_int_equal(count_descriptors(), line.open);
