@@ -169,6 +169,16 @@ static bool is_special(const struct mc_device *device)
 	return strcmp(device->name, "SM") == 0 || strcmp(device->name, "SD") == 0;
 }
 
+static void count_values(struct mc_access *access, const struct mc_device *device, enum unit unit,
+			 uint32_t count)
+{
+	if (unit == UNIT_BITS)
+		access->bits += count;
+	else
+		access->words += unit == UNIT_DWORDS ? 2 * count : count;
+	access->halves |= unit == UNIT_WORDS && device->kind == MC_DEVICE_DWORD;
+}
+
 static void found(struct walk *walk, const struct mc_device *device, uint32_t first, enum unit unit,
 		  uint32_t count)
 {
@@ -196,6 +206,7 @@ static void found(struct walk *walk, const struct mc_device *device, uint32_t fi
 		walk->access->class = MC_CLASS_CONTROL;
 	walk->access->ranges++;
 	walk->access->points += (uint32_t)points;
+	count_values(walk->access, device, unit, count);
 	if (walk->visit != NULL)
 		walk->visit(walk->context, &range);
 }
@@ -382,6 +393,8 @@ static void read_buffer(struct walk *walk, bool module)
 		(void)mc_reader_number(&walk->reader, 2);
 	if (!faulty(walk) && (count == 0 || count > most))
 		fault(walk, MC_RULE_COUNT, END_POINTS_WORDS, 0);
+	if (!module)
+		walk->access->words = count;
 	if (walk->write)
 		skip(walk, module ? count : 2 * (size_t)count);
 }

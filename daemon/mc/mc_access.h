@@ -50,6 +50,9 @@ struct mc_access {
 	bool monitor;
 	uint32_t ranges; /* how many were visited */
 	uint32_t points; /* of all of them */
+	/* What is read or written, as values: states of bits and words, a double word being two. */
+	uint32_t bits, words;
+	bool halves; /* single words of a device of 32 bits: how many bytes is told nowhere */
 };
 
 /* Called for each range in the order of the frame. */

@@ -3,17 +3,10 @@
  * What requests touch: every vector's ranges, every prefix of each, and for each layout the counts
  * around its limits, in binary and ASCII.
  */
-#include "base/error.h"
-#include "mc/mc_access.h"
-#include "mc/mc_number.h"
+#include "mc_fixture.h"
 #include "mc_vectors.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
 
 #define TEXT_SIZE 4096
 
@@ -156,77 +149,13 @@ static void test_every_prefix(void **state)
 
 /* --- composed requests ----------------------------------------------------------------------- */
 
-struct composed {
-	struct mc_request request;
-	struct mc_writer writer;
-	uint8_t data[16384];
-};
-
-static void compose(struct composed *composed, enum mc_code code, uint16_t command,
-		    uint16_t subcommand)
-{
-	*composed = (struct composed){.request = {.family = MC_FAMILY_3E,
-						  .code = code,
-						  .route = MC_ROUTE_OWN,
-						  .command = command,
-						  .subcommand = subcommand}};
-	composed->writer = (struct mc_writer){
-		.code = code, .at = composed->data, .left = sizeof(composed->data)};
-}
-
-static void put(struct composed *composed, uint32_t value, size_t bytes)
-{
-	mc_writer_number(&composed->writer, value, bytes);
-}
-
-static void put_device(struct composed *composed, const char *text)
-{
-	enum mc_device_form form =
-		composed->request.subcommand & 2 ? MC_DEVICE_LONG : MC_DEVICE_SHORT;
-	const struct mc_device *device;
-	uint32_t number;
-
-	assert_int_equal(mc_device_parse(text, &device, &number), 0);
-	mc_device_write(&composed->writer, form, device, number);
-}
-
-static void put_zeros(struct composed *composed, size_t bytes)
-{
-	for (size_t i = 0; i < bytes; i++)
-		put(composed, 0, 1);
-}
-
-static void put_bits(struct composed *composed, size_t count)
-{
-	static const uint8_t zeros[16384];
-	bool ascii = composed->request.code == MC_CODE_ASCII;
-	uint8_t text[16384];
-
-	memset(text, '0', sizeof(text));
-	mc_writer_raw(&composed->writer, ascii ? text : zeros, ascii ? count : (count + 1) / 2);
-}
-
-static struct mc_access read_composed(struct composed *composed)
-{
-	struct mc_access access;
-
-	assert_int_equal(composed->writer.error, MC_NUMBER_OK);
-	composed->request.data = composed->data;
-	composed->request.data_size = sizeof(composed->data) - composed->writer.left;
-	mc_access_read(&composed->request, NULL, NULL, &access);
-	return access;
-}
-
 static void assert_rule(struct composed *composed, enum mc_rule rule, uint16_t end_code)
 {
-	struct mc_access access = read_composed(composed);
+	struct mc_access access = composed_end(composed);
 
 	assert_string_equal(mc_access_rule_name(access.rule), mc_access_rule_name(rule));
 	assert_int_equal(access.end_code, end_code);
 }
-
-/* NOLINTNEXTLINE(bugprone-macro-parentheses): a declaration */
-#define FOR_BOTH(code) for (enum mc_code code = MC_CODE_BINARY; code <= MC_CODE_ASCII; code++)
 
 static void batch(struct composed *composed, enum mc_code code, uint16_t command,
 		  uint16_t subcommand, const char *device, uint32_t count)
@@ -397,7 +326,7 @@ static void test_blocks(void **state)
 	{
 		blocks(&it, code, 60, 60, 8);
 		assert_rule(&it, MC_RULE_NONE, 0);
-		assert_int_equal(read_composed(&it).points, 60 * 8 + 60 * 8 * 16);
+		assert_int_equal(composed_end(&it).points, 60 * 8 + 60 * 8 * 16);
 		blocks(&it, code, 61, 60, 1);
 		assert_rule(&it, MC_RULE_COUNT, 0xc054);
 		blocks(&it, code, 0, 0, 1);
@@ -428,7 +357,7 @@ static void test_buffers_and_others(void **state)
 		put(&it, 480, 2);
 		put_zeros(&it, 960);
 		assert_rule(&it, MC_RULE_NONE, 0);
-		assert_true(read_composed(&it).opaque);
+		assert_true(composed_end(&it).opaque);
 		compose(&it, code, 0x0613, 0);
 		put(&it, 0x120, 4);
 		put(&it, 481, 2);
@@ -450,7 +379,7 @@ static void test_buffers_and_others(void **state)
 		assert_rule(&it, MC_RULE_SHAPE, 0xc05c);
 		compose(&it, code, 0x041a, 0);
 		assert_rule(&it, MC_RULE_NONE, 0);
-		assert_true(read_composed(&it).opaque);
+		assert_true(composed_end(&it).opaque);
 	}
 }
 
@@ -479,13 +408,13 @@ static void test_special_devices(void **state)
 
 	(void)state;
 	batch(&it, MC_CODE_BINARY, 0x1401, 0, "SD210", 1);
-	assert_int_equal(read_composed(&it).class, MC_CLASS_CONTROL);
+	assert_int_equal(composed_end(&it).class, MC_CLASS_CONTROL);
 	batch(&it, MC_CODE_BINARY, 0x1401, 1, "SM50", 1);
-	assert_int_equal(read_composed(&it).class, MC_CLASS_CONTROL);
+	assert_int_equal(composed_end(&it).class, MC_CLASS_CONTROL);
 	batch(&it, MC_CODE_BINARY, 0x0401, 0, "SD210", 1);
-	assert_int_equal(read_composed(&it).class, MC_CLASS_READ);
+	assert_int_equal(composed_end(&it).class, MC_CLASS_READ);
 	blocks(&it, MC_CODE_BINARY, 2, 1, 1);
-	assert_int_equal(read_composed(&it).class, MC_CLASS_WRITE);
+	assert_int_equal(composed_end(&it).class, MC_CLASS_WRITE);
 }
 
 static void test_digits(void **state)
