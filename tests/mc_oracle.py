@@ -6,6 +6,9 @@ reads on as far as the frame can still be made sense of: no manual says in which
 for faults, so a frame with two of them may rightly be refused for either. Whoever compares asks
 that both sides find a fault or neither does, and that the one named is among those found here.
 
+answer_size() came later and from somebody who had read daemon/mc; it takes the request apart anew,
+by the table of what the answers to device commands hold.
+
 Sources: MELSEC Communication Protocol Reference Manual (3E/4E message formats, device codes, limits
 of appendix 5); FX3U-ENET-ADP and QnUCPU (built-in Ethernet) User's Manuals (1E).
 """
@@ -444,6 +447,50 @@ COMMANDS_1E = {
     0x16: ("diagnostic", loopback_1e, False),  # as 0619 is
 }
 
+# --- what answers them ---------------------------------------------------------------------------
+
+# Answered by an end code and nothing else.
+NO_DATA = {0x0801, 0x1001, 0x1002, 0x1003, 0x1005, 0x1401, 0x1402, 0x1406, 0x1601, 0x1613, 0x1617,
+           0x1630, 0x1631}
+ANY_SIZE = -1
+
+
+def answer_size(command, subcommand, wire, code):
+    """Characters of the wire behind end code 0000, for a correct 3E or 4E request with the data
+    `wire`. ANY_SIZE where no page says it for sure."""
+    body = (Ascii if code == "ascii" else Binary)(wire, [])
+    long, digits = bool(subcommand & 2), body.digits
+    if command in NO_DATA:
+        return 0
+    if command == 0x0619:  # the number of characters, and they themselves
+        return 2 * digits + body.number(2)
+    if command == 0x0613:
+        body.number(4)
+        return 2 * digits * body.number(2)
+    if command == 0x0401:
+        device, _first = body.device(long)
+        points = body.number(2)
+        if subcommand & 1:  # two points a byte, but one a character
+            return points if digits == 2 else len(range(0, points, 2))
+        return _words([device], 2 * points, digits)
+    if command == 0x0403:
+        words, dwords = body.number(1), body.number(1)
+        listed = [body.device(long)[0] for _ in range(words + dwords)]
+        return _words(listed[:words], 2 * words + 4 * dwords, digits)
+    if command == 0x0406:
+        listed, points = [], 0
+        for _ in range(body.number(1) + body.number(1)):
+            listed.append(body.device(long)[0])
+            points += body.number(2)
+        return _words(listed, 2 * points, digits)
+    return ANY_SIZE
+
+
+def _words(devices, size, digits):
+    """A double-word device read by single words may give half of itself or all of it."""
+    return ANY_SIZE if any(device.kind == DWORD for device in devices) else size * digits
+
+
 # --- whole frames --------------------------------------------------------------------------------
 
 RULES = {"frame", "length", "count", "shape", "command", "subcommand"}
@@ -541,4 +588,6 @@ def _verdict(request, family, code, route, kind):
         "class": "control" if request.special else kind or "-",
         "ranges": request.ranges,
         "points": sum(last - first + 1 for _, first, last, _ in request.ranges),
+        "answer": ANY_SIZE if faults or family == "1E" else
+                  answer_size(request.command, request.subcommand, request.body.wire, code),
     }

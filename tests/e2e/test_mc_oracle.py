@@ -25,41 +25,42 @@ HEAD = '{"family":"%s","code":"%s","route":[%s],"own":%d,"command":%d,"subcomman
 NO_FRAME = '{"rule":"frame"}'
 
 
-# Requests that two independent clients write alike or that stand in a manual, and what they touch.
+# Requests that two independent clients write alike or that stand in a manual, what they touch, and
+# how much data answered them there; -1: that may differ.
 EXAMPLES = [
-    ("500000ffff03000c00100001040000640000a80200", "read", ["D 100-101"]),
-    ("500000ffff03000c00100001040100640000900800", "read", ["M 100-107"]),
-    ("500000ffff03001200100001140000640000a80300951902123011", "write", ["D 100-102 written"]),
-    ("500000ffff03000e001000011401006400009003001100", "write", ["M 100-102 written"]),
+    ("500000ffff03000c00100001040000640000a80200", "read", ["D 100-101"], 4),
+    ("500000ffff03000c00100001040100640000900800", "read", ["M 100-107"], 4),
+    ("500000ffff03001200100001140000640000a80300951902123011", "write", ["D 100-102 written"], 0),
+    ("500000ffff03000e001000011401006400009003001100", "write", ["M 100-102 written"], 0),
     ("500000ffff030014001000030400000201640000a8650000a8640000a8", "read",
-     ["D 100-100", "D 101-101", "D 100-101"]),
+     ["D 100-100", "D 101-101", "D 100-101"], 8),
     ("500000ffff0300160010000214000001016e0000a85005700000a802123904", "write",
-     ["D 110-110 written", "D 112-113 written"]),
+     ["D 110-110 written", "D 112-113 written"], 0),
     ("500000ffff030011001000021401000232000090002f00009d01", "write",
-     ["M 50-50 written", "Y 47-47 written"]),
-    ("500000ffff03000600100001010000", "read", []),
-    ("500000ffff03000d0010001906000005004142434445", "diagnostic", []),
-    ("500000ffff03000a0010000110000001000200", "control", []),
-    ("500000ffff03000c00100030160000040031323334", "security", []),
+     ["M 50-50 written", "Y 47-47 written"], 0),
+    ("500000ffff03000600100001010000", "read", [], -1),
+    ("500000ffff03000d0010001906000005004142434445", "diagnostic", [], 7),
+    ("500000ffff03000a0010000110000001000200", "control", [], 0),
+    ("500000ffff03000c00100030160000040031323334", "security", [], 0),
     ("500000ffff030014001000060400000101640000a80200640000900100", "read",
-     ["D 100-101", "M 100-115"]),
-    ("500000ffff0300120010000614000001002c0100a8020001000200", "write", ["D 300-301 written"]),
-    ("500000ffff030010001000010800000101640000a8700000a8", "read", ["D 100-100", "D 112-113"]),
-    ("54003412000000ffff03000e0010000104020064000000a8000200", "read", ["D 100-101"]),
-    ("54003412000000ffff03000f00100001140300650000009000010010", "write", ["M 101-101 written"]),
-    ("500000FF03FF000018001004010000D*0001000003", "read", ["D 100-102"]),
-    ("500000FF03FF00001C001014010001M*00010000041011", "write", ["M 100-103 written"]),
-    ("500000FF03FF0000200010040300000101D*000100D*000112", "read", ["D 100-100", "D 112-113"]),
-    ("500000FF03FF00001C001004010002D***000001000001", "read", ["D 100-100"]),
-    ("54001234000000FF03FF000018001004010000D*0001000001", "read", ["D 100-100"]),
-    ("500000FF03FF0000140010163000000004pass", "security", []),
-    ("00ff0a0064000000204d0800", "read", ["M 100-107"]),
-    ("00FF000A4D20000000640800", "read", ["M 100-107"]),
-    ("01FF000A4420000000640200", "read", ["D 100-101"]),
-    ("03ff0a00a00f0000204405000b00f4ff0d000e000f00", "write", ["D 4000-4004 written"]),
-    ("15ff0a00", "read", []),
+     ["D 100-101", "M 100-115"], 6),
+    ("500000ffff0300120010000614000001002c0100a8020001000200", "write", ["D 300-301 written"], 0),
+    ("500000ffff030010001000010800000101640000a8700000a8", "read", ["D 100-100", "D 112-113"], 0),
+    ("54003412000000ffff03000e0010000104020064000000a8000200", "read", ["D 100-101"], 4),
+    ("54003412000000ffff03000f00100001140300650000009000010010", "write", ["M 101-101 written"], 0),
+    ("500000FF03FF000018001004010000D*0001000003", "read", ["D 100-102"], 12),
+    ("500000FF03FF00001C001014010001M*00010000041011", "write", ["M 100-103 written"], 0),
+    ("500000FF03FF0000200010040300000101D*000100D*000112", "read", ["D 100-100", "D 112-113"], 12),
+    ("500000FF03FF00001C001004010002D***000001000001", "read", ["D 100-100"], 4),
+    ("54001234000000FF03FF000018001004010000D*0001000001", "read", ["D 100-100"], 4),
+    ("500000FF03FF0000140010163000000004pass", "security", [], 0),
+    ("00ff0a0064000000204d0800", "read", ["M 100-107"], -1),
+    ("00FF000A4D20000000640800", "read", ["M 100-107"], -1),
+    ("01FF000A4420000000640200", "read", ["D 100-101"], -1),
+    ("03ff0a00a00f0000204405000b00f4ff0d000e000f00", "write", ["D 4000-4004 written"], -1),
+    ("15ff0a00", "read", [], -1),
     ("05FF000A03005920000000107B2952200000001A1234434E000000120050", "write",
-     ["Y 16-31 written", "R 26-26 written", "CN 18-18 written"]),
+     ["Y 16-31 written", "R 26-26 written", "CN 18-18 written"], -1),
 ]
 
 
@@ -68,11 +69,13 @@ def wire(example):
     return bytes.fromhex(example) if example == example.lower() else example.encode()
 
 
-@pytest.mark.parametrize("example, kind, touched", EXAMPLES, ids=[row[0] for row in EXAMPLES])
-def test_examples(example, kind, touched):
+@pytest.mark.parametrize("example, kind, touched, answer", EXAMPLES,
+                         ids=[row[0] for row in EXAMPLES])
+def test_examples(example, kind, touched, answer):
     verdict = mc_oracle.read(wire(example))
     assert verdict["faults"] == [] and verdict["own"]
     assert verdict["class"] == kind
+    assert verdict["answer"] == answer
     assert [f"{name} {first}-{last}{' written' if write else ''}"
             for name, first, last, write in verdict["ranges"]] == touched
     assert judge([wire(example)]) == [line(verdict)]
@@ -88,8 +91,8 @@ def line(verdict):
     if verdict["faults"]:
         return head
     ranges = ",".join(['["%s",%d,%d,%d]' % touched for touched in verdict["ranges"]])
-    return '%snone","class":"%s","opaque":%d,"ranges":[%s],"points":%d}' % (
-        head, verdict["class"], verdict["opaque"], ranges, verdict["points"])
+    return '%snone","class":"%s","opaque":%d,"ranges":[%s],"points":%d,"answer":%d}' % (
+        head, verdict["class"], verdict["opaque"], ranges, verdict["points"], verdict["answer"])
 
 
 def agrees(verdict, judged):

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Any stream of requests into the simulated PLC: it survives, and whatever it answers is exactly
- * one frame as mc_stream.c and mc_frame.c read it. Requests also survive being taken apart and
- * put together again.
+ * one frame as mc_stream.c and mc_frame.c read it, of the size that mc_answer.c told before, and
+ * fits no other request. Requests also survive being taken apart and put together again.
  */
 #include "mcplc_memory.h"
 #include "mcplc_cpu.h"
 #include "mcplc_access.h"
 #include "mcplc_1e.h"
 #include "mcplc_request.h"
+
+#include "mc/mc_answer.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -72,6 +74,43 @@ static void check_answer(struct mc_stream *stream, const uint8_t *bytes,
 	mc_stream_passed(stream, MC_ANSWER, bytes, &frame);
 }
 
+/* Any bytes in the place of an answer, in memory of just their size. */
+static void check_any_head(const struct mc_echo *echo, const uint8_t *bytes, size_t length)
+{
+	size_t size = length < MC_ANSWER_HEAD_MAX ? length : MC_ANSWER_HEAD_MAX;
+	uint8_t *copy = malloc(size ? size : 1);
+	enum mc_answer_fit fit;
+	uint16_t end_code;
+
+	check(copy);
+	memcpy(copy, bytes, size);
+	fit = mc_answer_fits(echo, copy, size, length, &end_code);
+	check((fit == MC_ANSWER_SHORT) == (size < mc_answer_head(echo)));
+	check(fit < MC_ANSWER_FIT_COUNT && *mc_answer_fit_name(fit) != 0);
+	free(copy);
+}
+
+/* The PLC's own answer fits. One byte more does not, nor another's serial number. */
+static void check_told(const struct mc_echo *echo, uint8_t *answer,
+		       const struct mcplc_outcome *outcome)
+{
+	bool sized = outcome->end_code == 0 && echo->size != MC_ANSWER_ANY;
+	size_t serial_at = echo->code == MC_CODE_ASCII ? 4 : 2;
+	uint16_t end_code;
+
+	check(mc_answer_fits(echo, answer, mc_answer_head(echo), outcome->length, &end_code) ==
+	      MC_ANSWER_FITS);
+	check(end_code == outcome->end_code);
+	check(mc_answer_fits(echo, answer, mc_answer_head(echo), outcome->length + 1, &end_code) ==
+	      (sized ? MC_ANSWER_LENGTH : MC_ANSWER_FITS));
+	if (echo->family != MC_FAMILY_4E)
+		return;
+	answer[serial_at] ^= 1;
+	check(mc_answer_fits(echo, answer, outcome->length, outcome->length, &end_code) ==
+	      MC_ANSWER_SERIAL);
+	answer[serial_at] ^= 1;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 {
 	static struct mcplc_cpu cpu;
@@ -85,6 +124,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 	for (size_t at = 1; at < size; at += frame.length) {
 		uint8_t answer[MCPLC_ANSWER_SIZE];
 		struct mcplc_outcome outcome;
+		struct mc_access access;
+		struct mc_echo echo;
 		int error;
 
 		if (mc_stream_split(&stream, MC_REQUEST, input + at, size - at, FRAME_MAX,
@@ -94,10 +135,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 		error = mcplc_request_execute(&cpu, &link, input + at, frame.length, answer,
 					      &outcome);
 		check(error == 0 || error == -EBADMSG);
-		if (error || outcome.action == MCPLC_RESET)
+		if (error)
 			break; /* the connection ends */
+		mc_access_read(&outcome.request, NULL, NULL, &access);
+		mc_answer_expect(&echo, &outcome.request, &access);
+		check_any_head(&echo, input + at, size - at);
+		if (outcome.action == MCPLC_RESET)
+			break;
 		mc_stream_passed(&stream, MC_REQUEST, input + at, &frame);
 		check_answer(&stream, answer, &outcome);
+		check_told(&echo, answer, &outcome);
 	}
 	return 0;
 }

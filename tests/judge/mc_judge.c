@@ -5,11 +5,12 @@
  *
  *   {"rule":"frame"}     no frame, or not exactly one
  *   {"family":"3E","code":"binary","route":[0,255,1023,0],"own":1,"command":1025,"subcommand":0,
- *    "rule":"none","class":"read","opaque":0,"ranges":[["D",100,101,0]],"points":2}
+ *    "rule":"none","class":"read","opaque":0,"ranges":[["D",100,101,0]],"points":2,"answer":4}
  *
  * (on one line; in 1E the route is the PC number alone). Ranges: device, first, last, written?
+ * Answer: bytes of the wire behind end code 0000; -1: any.
  */
-#include "mc/mc_access.h"
+#include "mc/mc_answer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +68,7 @@ static void judge(const struct mc_stream *stream, const uint8_t *bytes, size_t s
 	struct mc_request request;
 	struct mc_frame frame;
 	enum mc_split split = mc_stream_split(stream, MC_REQUEST, bytes, size, SIZE_MAX, &frame);
+	uint16_t answer;
 
 	if (split != MC_SPLIT_FRAME || frame.length != size ||
 	    mc_frame_parse_request(bytes, size, &request) != 0) {
@@ -80,7 +82,9 @@ static void judge(const struct mc_stream *stream, const uint8_t *bytes, size_t s
 	       verdict.access.command ? mc_command_class_name(verdict.access.class) : "-",
 	       verdict.access.opaque);
 	print_ranges(&verdict);
-	printf(",\"points\":%u}\n", verdict.access.points);
+	answer = mc_answer_size(&request, &verdict.access);
+	printf(",\"points\":%u,\"answer\":%d}\n", verdict.access.points,
+	       answer == MC_ANSWER_ANY ? -1 : answer);
 }
 
 static void pass(struct mc_stream *stream, enum mc_direction direction, const char *bytes,

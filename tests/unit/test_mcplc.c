@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The simulated PLC's answers, byte for byte, against frames of independent clients and manuals,
- * and its limits and end codes.
+ * its limits and end codes; and whatever it answers against what daemon/mc says is to be expected.
  */
 #include "mcplc_memory.h"
 #include "mcplc_cpu.h"
@@ -9,17 +9,11 @@
 #include "mcplc_1e.h"
 #include "mcplc_request.h"
 
-#include "base/error.h"
+#include "mc_fixture.h"
 #include "mc_vectors.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 struct plc {
 	struct mcplc_cpu cpu;
@@ -43,10 +37,26 @@ static void plc_stop(struct plc *plc)
 	mcplc_memory_free(plc->cpu.memory);
 }
 
-static void run(struct plc *plc, enum mc_code code, const char *text)
+/* The answer is there: it must be what daemon/mc would have said before. */
+static void check_told(const struct plc *plc)
 {
-	uint8_t bytes[MC_VECTOR_SIZE];
-	size_t size = mc_vector_bytes(code, text, bytes);
+	const struct mc_request *request = &plc->outcome.request;
+	struct mc_access access;
+	struct mc_echo echo;
+	uint16_t end_code;
+
+	if (plc->outcome.action != MCPLC_ANSWER)
+		return;
+	mc_access_read(request, NULL, NULL, &access);
+	mc_answer_expect(&echo, request, &access);
+	assert_int_equal(mc_answer_fits(&echo, plc->answer, plc->outcome.length,
+					plc->outcome.length, &end_code),
+			 MC_ANSWER_FITS);
+	assert_int_equal(end_code, plc->outcome.end_code);
+}
+
+static void run_bytes(struct plc *plc, const uint8_t *bytes, size_t size)
+{
 	const struct mc_stream stream = {.monitor_1e = {2, 2}};
 	struct mc_frame frame;
 
@@ -56,6 +66,14 @@ static void run(struct plc *plc, enum mc_code code, const char *text)
 	assert_int_equal(mcplc_request_execute(&plc->cpu, &plc->link, bytes, size, plc->answer,
 					       &plc->outcome),
 			 0);
+	check_told(plc);
+}
+
+static void run(struct plc *plc, enum mc_code code, const char *text)
+{
+	uint8_t bytes[MC_VECTOR_SIZE];
+
+	run_bytes(plc, bytes, mc_vector_bytes(code, text, bytes));
 }
 
 static void expect(struct plc *plc, enum mc_code code, const char *request, const char *answer)
@@ -131,6 +149,40 @@ static void test_vectors(void **state)
 		assert_int_equal(plc.outcome.request.command, vector->command);
 		for (size_t k = 0; k < ARRAY_SIZE(vector->after) && vector->after[k]; k++)
 			check_memory(&plc, vector->after[k]);
+		plc_stop(&plc);
+	}
+}
+
+/* Every command that is carried out is answered with just as much as daemon/mc says. */
+static void test_sizes_that_are_told(void **state)
+{
+	static const enum mc_family FAMILIES[] = {MC_FAMILY_3E, MC_FAMILY_4E};
+	static struct composed it;
+	uint8_t bytes[8200];
+
+	(void)state;
+	for (int kind = 0; kind < 4; kind++) {
+		enum mc_code code = kind % 2 ? MC_CODE_ASCII : MC_CODE_BINARY;
+		struct plc plc;
+
+		plc_start(&plc);
+		for (size_t i = 0; i < ARRAY_SIZE(MC_SAMPLES); i++) {
+			const struct mc_sample *sample = &MC_SAMPLES[i];
+			struct mc_access access =
+				compose_sample(&it, FAMILIES[kind / 2], code, sample);
+			uint16_t told = mc_answer_size(&it.request, &access);
+			struct mc_answer answer;
+
+			run_bytes(&plc, bytes,
+				  mc_frame_put_request(&it.request, bytes, sizeof(bytes)));
+			assert_int_equal(plc.outcome.end_code, sample->lacking ? 0xc059 : 0);
+			if (sample->lacking || told == MC_ANSWER_ANY)
+				continue;
+			assert_int_equal(mc_frame_parse_answer(plc.answer, plc.outcome.length, code,
+							       &answer),
+					 0);
+			assert_int_equal(answer.data_size, told);
+		}
 		plc_stop(&plc);
 	}
 }
@@ -467,6 +519,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_vectors),
+		cmocka_unit_test(test_sizes_that_are_told),
 		cmocka_unit_test(test_log_names_devices),
 		cmocka_unit_test(test_end_codes),
 		cmocka_unit_test(test_ascii_end_codes),
