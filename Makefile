@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # One file, no recursion into folders. Everything built lands in build/<flavour>/:
-#   release (default), debug, asan (address + undefined), tsan (thread), fuzz (clang libFuzzer)
+#   release (default), debug, asan (address + undefined), tsan (thread), fuzz (clang libFuzzer),
+#   coverage (gcov)
 # `make help` lists the targets, README.md the variables.
 
 PREFIX       ?= /usr/local
@@ -29,6 +30,7 @@ mcplc_SOURCES   := $(wildcard tools/mcplc*.c)
 mcping_SOURCES  := $(wildcard tools/mcping*.c)
 PROGRAMS     := $(foreach program,$(PROGRAMS),$(if $(strip $(wildcard $($(program)_SOURCES))),$(program)))
 UNIT_TESTS   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+MC_TESTS     := $(filter test_mc_%,$(UNIT_TESTS))
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 C_FILES      := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 
@@ -73,13 +75,14 @@ FLAVOUR_CFLAGS_debug   := -Og -g -fPIE
 FLAVOUR_CFLAGS_asan    := -O1 -g -fPIE -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FLAVOUR_CFLAGS_tsan    := -O1 -g -fPIE -fno-omit-frame-pointer -fsanitize=thread
 FLAVOUR_CFLAGS_fuzz    := -O1 -g -fPIE -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+FLAVOUR_CFLAGS_coverage := -O0 -g -fPIE --coverage
 ifeq ($(origin FLAVOUR_CFLAGS_$(FLAVOUR)),undefined)
-  $(error no such flavour: $(FLAVOUR) (release debug asan tsan fuzz))
+  $(error no such flavour: $(FLAVOUR) (release debug asan tsan fuzz coverage))
 endif
 ifeq ($(FLAVOUR),fuzz)
   CC := clang
 endif
-SANITIZE := $(filter -fsanitize=%,$(FLAVOUR_CFLAGS_$(FLAVOUR)))
+SANITIZE := $(filter -fsanitize=% --coverage,$(FLAVOUR_CFLAGS_$(FLAVOUR)))
 WERROR   ?= $(if $(CI),-Werror)
 
 ALL_CFLAGS  = -std=gnu11 -pthread -Idaemon -Itools -Inft-rules -D_GNU_SOURCE -DMCSEAL_VERSION='"$(VERSION)"' \
@@ -95,11 +98,11 @@ endif
 
 # --- targets -------------------------------------------------------------------------------------
 
-.PHONY: all demo demo-vm test check-vm check check-style lint fuzz format dissector-tables install uninstall clean help programs unit-tests tested fuzz-targets
+.PHONY: all demo demo-vm test check-vm check check-style lint fuzz coverage format dissector-tables install uninstall clean help programs unit-tests tested fuzz-targets
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: programs ## build the programs (FLAVOUR=release|debug|asan|tsan|fuzz)
+all: programs ## build the programs (FLAVOUR=release|debug|asan|tsan|fuzz|coverage)
 
 programs: $(PROGRAMS:%=$(B)/%)
 unit-tests: $(UNIT_TESTS:%=$(B)/tests/%)
@@ -133,6 +136,10 @@ lint: ## clang-format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck, include
 fuzz: ## run every fuzz target for FUZZ_SECONDS each (default 60)
 	@+$(MAKE) --no-print-directory FLAVOUR=fuzz fuzz-targets
 	@tests/fuzz/run $(or $(FUZZ_SECONDS),60)
+
+coverage: ## lines of daemon/mc that its unit tests run; at least 95 %
+	@+$(MAKE) --no-print-directory FLAVOUR=coverage $(MC_TESTS:%=build/coverage/tests/%)
+	@tests/coverage daemon/mc 95 $(MC_TESTS:%=build/coverage/tests/%)
 
 dissector-tables: $(B)/mc_dissector_tables ## make the tables of the Wireshark dissector anew
 	$< > $<.lua && mv $<.lua tools/wireshark/mcseal-mc-tables.lua

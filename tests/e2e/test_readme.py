@@ -137,8 +137,8 @@ def test_every_linked_page_exists(page):
 
 def test_make_help_lists_the_targets():
     help_text = lab.run("make", "-s", "help", cwd=lab.ROOT).stdout
-    for target in ("all", "demo", "test", "check", "lint", "fuzz", "format", "install", "uninstall",
-                   "clean", "help"):
+    for target in ("all", "demo", "test", "check", "lint", "fuzz", "coverage", "format", "install",
+                   "uninstall", "clean", "help"):
         assert re.search(rf"^  {target} ", help_text, re.MULTILINE), target
 
 

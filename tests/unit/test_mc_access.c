@@ -372,6 +372,14 @@ static void test_buffers_and_others(void **state)
 		put(&it, 5, 2);
 		mc_writer_raw(&it.writer, "ABCDG", 5);
 		assert_rule(&it, MC_RULE_SHAPE, 0xc05c);
+		for (uint32_t count = 0; count <= 961; count += count ? 1 : 960) {
+			compose(&it, code, 0x0619, 0);
+			put(&it, count, 2);
+			for (uint32_t i = 0; i < count; i++)
+				mc_writer_raw(&it.writer, "F", 1);
+			assert_rule(&it, count == 960 ? MC_RULE_NONE : MC_RULE_COUNT,
+				    count == 960 ? 0 : 0xc051);
+		}
 		compose(&it, code, 0x1001, 0);
 		put(&it, 2, 2);
 		put(&it, 0, 1);
@@ -450,6 +458,78 @@ static void test_routes(void **state)
 	assert_false(mc_access_is_own(MC_FAMILY_1E, &route));
 }
 
+/* FX3U-ENET-ADP User's Manual: complete codes 50, 56 to 58. */
+static void test_1e(void **state)
+{
+	static const struct {
+		const char *request;
+		enum mc_rule rule;
+		uint16_t complete_code;
+		const char *ranges; /* NULL: has a fault */
+	} cases[] = {
+		{"00ff0a0064000000204d0000", MC_RULE_NONE, 0, "r M100-M355"}, /* 0 is 256 */
+		{"01ff0a006400000020440000", MC_RULE_NONE, 0, "r D100-D355"},
+		{"01ff0a0064000000204d0200", MC_RULE_NONE, 0, "r M100-M131"},
+		{"01ff0a0060000000204d8000", MC_RULE_NONE, 0, "r M96-M2143"},
+		{"01ff0a0060000000204d8100", MC_RULE_COUNT, 0x57, NULL},
+		{"01ff0a006400000021440200", MC_RULE_SHAPE, 0x56, NULL}, /* no such device */
+		{"01ff0a006400000053540200", MC_RULE_SHAPE, 0x58, NULL}, /* TS by words */
+		{"00ff0a006400000020440800", MC_RULE_SHAPE, 0x58, NULL}, /* D by bits */
+		{"01ff0a006400000020440201", MC_RULE_SHAPE, 0x58, NULL},
+		{"01ff0a00ffffffff20440200", MC_RULE_COUNT, 0x57, NULL},
+		{"02ff0a0064000000204d03001010", MC_RULE_NONE, 0, "w M100-M102"},
+		{"02ff0a0064000000204d03001011", MC_RULE_SHAPE, 0x58, NULL},
+		{"02ff0a0064000000204d030010", MC_RULE_LENGTH, 0x58, NULL},
+		{"04ff0a00010064000000204d01", MC_RULE_NONE, 0, "w M100-M100"},
+		{"04ff0a00010064000000204d02", MC_RULE_SHAPE, 0x58, NULL},
+		{"05ff0a0001006400000020443412", MC_RULE_NONE, 0, "w D100-D100"},
+		{"05ff0a0001016400000020443412", MC_RULE_SHAPE, 0x58, NULL},
+		{"05ff0a000000", MC_RULE_COUNT, 0x57, NULL},
+		{"06ff0a00010065000000204d", MC_RULE_NONE, 0, "r M101-M101"},
+		{"07ff0a00020065000000204466000000", MC_RULE_LENGTH, 0x58, NULL},
+		{"08ff0a00", MC_RULE_NONE, 0, ""},
+		{"13ff0a00", MC_RULE_NONE, 0, ""},
+		{"13ff0a0000", MC_RULE_LENGTH, 0x58, NULL},
+		{"16ff0a0003414243", MC_RULE_NONE, 0, ""},
+		{"16ff0a00034142", MC_RULE_LENGTH, 0x58, NULL},
+		{"1aff0a00123456", MC_RULE_NONE, 0, ""},
+		{"0aff0a00", MC_RULE_COMMAND, 0x50, NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct seen seen;
+		struct mc_access access = look(MC_CODE_BINARY, cases[i].request, &seen);
+
+		if (access.rule != cases[i].rule || access.end_code != cases[i].complete_code)
+			fail_msg("%s: %s, %02X", cases[i].request, mc_access_rule_name(access.rule),
+				 access.end_code);
+		if (cases[i].ranges != NULL)
+			assert_string_equal(seen.text, cases[i].ranges);
+	}
+}
+
+/* Of words of bit devices no more than 40 are written at a time. */
+static void test_1e_write_limit(void **state)
+{
+	static struct composed it;
+
+	(void)state;
+	FOR_BOTH(code)
+	{
+		for (uint32_t count = 40; count <= 41; count++) {
+			compose(&it, code, 0x03, 0);
+			it.request.family = MC_FAMILY_1E;
+			mc_device_write_1e(&it.writer, mc_device_by_name("M"), 16);
+			put(&it, count, 1);
+			put(&it, 0, 1);
+			put_zeros(&it, 2 * (size_t)count);
+			assert_rule(&it, count == 40 ? MC_RULE_NONE : MC_RULE_COUNT,
+				    count == 40 ? 0 : 0x57);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -466,6 +546,8 @@ int main(void)
 		cmocka_unit_test(test_special_devices),
 		cmocka_unit_test(test_digits),
 		cmocka_unit_test(test_routes),
+		cmocka_unit_test(test_1e),
+		cmocka_unit_test(test_1e_write_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -56,9 +56,15 @@ static void test_answers_round_trip(void **state)
 		assert_int_equal(answer.end_code, vector->end_code);
 		if (answer.end_code) {
 			assert_int_equal(mc_frame_put_error(&request, answer.end_code,
+							    answer.abnormal_code, out, size - 1),
+					 0);
+			assert_int_equal(mc_frame_put_error(&request, answer.end_code,
 							    answer.abnormal_code, out, sizeof(out)),
 					 size);
 		} else {
+			assert_int_equal(mc_frame_put_answer(&request, answer.data,
+							     answer.data_size, out, size - 1),
+					 0);
 			assert_int_equal(mc_frame_put_answer(&request, answer.data,
 							     answer.data_size, out, sizeof(out)),
 					 size);
@@ -218,6 +224,49 @@ static void test_numbers(void **state)
 	assert_int_equal(writer.error, MC_NUMBER_SHORT);
 }
 
+static void test_routes_as_text(void **state)
+{
+	static const char *const BAD[] = {
+		"",
+		"00-FF-03FF",
+		"00-FF-03FF-0",
+		"00-FF-03FF-000",
+		"00-FF-03FF-00 ",
+		"0-FF-03FF-00",
+		"00-FF-3FF-00",
+		"00-FFF-03FF-00",
+		"00:FF:03FF:00",
+		"0x-FF-03FF-00",
+		"+0-FF-03FF-00",
+	};
+	const struct mc_route route = {0x01, 0x2a, 0x03e0, 0x1f};
+	char text[MC_ROUTE_TEXT_SIZE];
+	struct mc_route read;
+
+	(void)state;
+	assert_string_equal(mc_frame_route_print(&route, text), "01-2A-03E0-1F");
+	assert_int_equal(mc_frame_route_parse(text, &read), 0);
+	assert_true(mc_frame_route_equal(&read, &route));
+	assert_int_equal(mc_frame_route_parse("00-ff-03ff-00", &read), 0);
+	assert_true(mc_frame_route_equal(&read, &MC_ROUTE_OWN));
+	assert_false(mc_frame_route_equal(&read, &route));
+	for (size_t i = 0; i < ARRAY_SIZE(BAD); i++)
+		assert_int_equal(mc_frame_route_parse(BAD[i], &read), -EINVAL);
+	/* What was there before is left alone. */
+	assert_true(mc_frame_route_equal(&read, &MC_ROUTE_OWN));
+}
+
+static void test_names(void **state)
+{
+	(void)state;
+	assert_string_equal(mc_frame_family_name(MC_FAMILY_1E), "1E");
+	assert_string_equal(mc_frame_family_name(MC_FAMILY_3E), "3E");
+	assert_string_equal(mc_frame_family_name(MC_FAMILY_4E), "4E");
+	assert_string_equal(mc_frame_family_name(MC_FAMILY_NONE), "-");
+	assert_string_equal(mc_frame_code_name(MC_CODE_BINARY), "binary");
+	assert_string_equal(mc_frame_code_name(MC_CODE_ASCII), "ascii");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -230,6 +279,8 @@ int main(void)
 		cmocka_unit_test(test_data_inside_the_buffer),
 		cmocka_unit_test(test_length_field_overflow),
 		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_routes_as_text),
+		cmocka_unit_test(test_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

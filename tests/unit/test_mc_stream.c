@@ -313,6 +313,28 @@ static void test_1e_points_zero_means_256(void **state)
 	assert_int_equal(frame.need, 2 + 512);
 }
 
+/* Told of a frame that mc_stream_split() would not have found, it expects no answer. */
+static void test_passed_what_is_no_request(void **state)
+{
+	static const struct sample SAMPLES[] = {
+		{MC_CODE_ASCII, "0Gff0a00", 0},
+		{MC_CODE_BINARY, "17ff0a00", 0},
+		{MC_CODE_BINARY, "00ff0a0064000000204d0801", 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(SAMPLES); i++) {
+		uint8_t bytes[MC_VECTOR_SIZE];
+		struct mc_stream stream = {0};
+		struct mc_frame frame = {.family = MC_FAMILY_1E, .code = SAMPLES[i].code};
+
+		frame.length = mc_vector_bytes(SAMPLES[i].code, SAMPLES[i].text, bytes);
+		mc_stream_passed(&stream, MC_REQUEST, at_page_end(bytes, frame.length), &frame);
+		assert_int_equal(split(&stream, MC_ANSWER, "\x80\x00", 2, &frame), MC_SPLIT_BAD);
+		assert_int_equal(split(&stream, MC_REQUEST, "\x15", 1, &frame), MC_SPLIT_MORE);
+	}
+}
+
 /* As the npm client mcprotocol writes it, against the manual. */
 static void test_lower_case(void **state)
 {
@@ -411,6 +433,7 @@ int main(void)
 		cmocka_unit_test(test_request_waits_for_1e_answer),
 		cmocka_unit_test(test_monitor_answer_follows_registration),
 		cmocka_unit_test(test_1e_points_zero_means_256),
+		cmocka_unit_test(test_passed_what_is_no_request),
 		cmocka_unit_test(test_lower_case),
 		cmocka_unit_test(test_e71_buffers),
 		cmocka_unit_test(answer_heads_tell_the_length),
