@@ -33,7 +33,7 @@ struct mc_request {
 	enum mc_code code;
 	/*
 	 * 4E: the serial number as it stands on the wire (2 bytes, or 4 characters in ASCII
-	 * code). Clients differ in its digit order: compare and echo it, never interpret it.
+	 * code). Clients differ in its digit order: compare and echo it, as text in ASCII code.
 	 */
 	uint8_t serial[4];
 	struct mc_route route;

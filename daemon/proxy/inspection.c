@@ -17,7 +17,7 @@
 #include "proxy/inspection.h"
 
 #include "base/error.h"
-#include "mc/mc_number.h"
+#include "mc/mc_answer.h"
 #include "proxy/audit.h"
 #include "proxy/inbox.h"
 #include "proxy/relay.h"
@@ -55,6 +55,7 @@ struct inspection {
 	clock_us waited;  /* before that */
 	clock_us allowed; /* for the answer */
 	size_t size;
+	struct mc_echo echo;
 	bool recorded, tries_password;
 };
 
@@ -270,6 +271,7 @@ static void passes(struct inspection *inspection, const struct mc_request *reque
 	inspection->sent = inspection->whole + inspection->waited;
 	inspection->allowed = wished > allowed ? wished : allowed;
 	inspection->size = length;
+	mc_answer_expect(&inspection->echo, request, access);
 	inspection->recorded = audit_wants(session, access->class);
 	if (inspection->recorded)
 		audit_request(session, request, access);
@@ -335,21 +337,11 @@ size_t inspection_judge(struct session *session, const uint8_t *bytes, size_t le
 
 /* --- the answer ----------------------------------------------------------------------------- */
 
-/* Where the end code stands in an answer, and how many digits or bytes it has. */
-static const struct {
-	uint8_t at[2], size[2]; /* by enum mc_code */
-} END_CODES[] = {
-	[MC_FAMILY_1E] = {{1, 2}, {1, 2}},
-	[MC_FAMILY_3E] = {{9, 18}, {2, 4}},
-	[MC_FAMILY_4E] = {{13, 26}, {2, 4}},
-};
-
 size_t inspection_answer_head(const struct session *session)
 {
-	uint8_t family = session->stream.family, code = session->stream.code;
+	size_t wanted = mc_answer_head(&session->inspection->echo);
 
-	return family != MC_FAMILY_NONE ? END_CODES[family].at[code] + END_CODES[family].size[code]
-					: 1;
+	return wanted > 0 ? wanted : 1;
 }
 
 bool inspection_unasked(struct session *session)
@@ -373,26 +365,22 @@ static void count_try(struct inspection *inspection, bool answered, uint16_t end
 bool inspection_answered(struct session *session, const uint8_t *bytes, size_t size, size_t length)
 {
 	struct inspection *inspection = session->inspection;
-	uint8_t family = session->stream.family, code = session->stream.code;
-	size_t digits = END_CODES[family].size[code] / (code == MC_CODE_ASCII ? 2U : 1U);
-	struct mc_reader reader = {.code = code,
-				   .at = bytes + END_CODES[family].at[code],
-				   .left = END_CODES[family].size[code]};
 	clock_us took = clock_now() - inspection->sent;
+	enum mc_answer_fit fit;
 	uint16_t end_code;
 
 	if (inspection_unasked(session))
 		return false;
-	if (size < inspection_answer_head(session)) {
-		session_close(session, SESSION_REASON_BAD_ANSWER, "an answer without an end code");
+	fit = mc_answer_fits(&inspection->echo, bytes, size, length, &end_code);
+	if (fit != MC_ANSWER_FITS) {
+		session_close(session, SESSION_REASON_BAD_ANSWER, mc_answer_fit_name(fit));
 		return false;
 	}
-	end_code = (uint16_t)mc_reader_number(&reader, digits);
 	count_try(inspection, true, end_code);
 	account_answered(session->account, end_code, inspection->waited, took);
 	account_moved(session->account, inspection->size, length);
 	if (inspection->recorded)
-		audit_answered(session, family, end_code, took);
+		audit_answered(session, session->stream.family, end_code, took);
 	ended(inspection);
 	return true;
 }

@@ -7,6 +7,7 @@
 #ifndef MCSEAL_PROXY_INSPECTION_H
 #define MCSEAL_PROXY_INSPECTION_H
 
+#include "mc/mc_answer.h"
 #include "proxy/session.h"
 
 /*
@@ -34,8 +35,7 @@ size_t inspection_judge(struct session *session, const uint8_t *bytes, size_t le
 
 /* Something comes from the PLC. True: nobody had asked, and the session has been closed. */
 bool inspection_unasked(struct session *session);
-/* How many bytes of the next answer inspection_answered() wants: up to its end code. */
-#define INSPECTION_ANSWER_HEAD_MAX (MC_STREAM_HEAD_MAX + 4)
+/* How many bytes of the next answer inspection_answered() wants: MC_ANSWER_HEAD_MAX at most. */
 size_t inspection_answer_head(const struct session *session);
 /*
  * A whole answer of `length` bytes has come and begins with these `size`. False: it does not

@@ -152,7 +152,7 @@ static int begin_frame(struct session *session, unsigned int from, const uint8_t
 static int measure_frame(struct session *session, unsigned int from)
 {
 	struct leg *source = &session->legs[from];
-	uint8_t head[INSPECTION_ANSWER_HEAD_MAX];
+	uint8_t head[MC_ANSWER_HEAD_MAX];
 	struct mc_frame frame;
 	enum mc_split split;
 	/* Up to the end code at most: nothing of what the PLC's devices hold. */

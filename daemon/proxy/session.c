@@ -159,9 +159,10 @@ const struct session_reason_row session_reasons[SESSION_REASONS] = {
 	[SESSION_REASON_BAD_REQUEST] = {"bad-request", LOG_LEVEL_WARNING,
 					"the client sent what is no MC frame; nothing of it was "
 					"forwarded"},
-	[SESSION_REASON_BAD_ANSWER] =
-		{"bad-answer", LOG_LEVEL_WARNING,
-		 "the other side sent what is no answer frame, or one that nobody had asked for"},
+	[SESSION_REASON_BAD_ANSWER] = {"bad-answer", LOG_LEVEL_WARNING,
+				       "the other side sent what is no answer frame, or not the "
+				       "answer to what was asked; the "
+				       "detail says why"},
 	[SESSION_REASON_REQUEST_INCOMPLETE] = {"request-incomplete", LOG_LEVEL_WARNING,
 					       "the rest of a begun request did not come in time"},
 	[SESSION_REASON_ANSWER_INCOMPLETE] = {"answer-incomplete", LOG_LEVEL_WARNING,

@@ -462,3 +462,48 @@ def test_slow_but_in_time(silent):
             plc.sendall(lab.answer_3e(b"\1\0"))
             assert lab.words_of(lab.receive_frame(sock)) == [1]
         plc.close()
+
+
+# --- answers to something else -------------------------------------------------------------------
+
+
+REQUEST_4E = b"\x54\0\x12\x34\0\0" + READ[2:]
+READ_2 = lab.read_words(0, 2)
+
+
+@pytest.mark.parametrize("asked, answer, name", [
+    (REQUEST_4E, b"\xd4\0\x12\x35\0\0" + lab.answer_3e(b"\1\0")[2:], "answer-serial"),
+    (READ, lab.answer_3e(b"\1\0\2\0"), "answer-length"),
+    (READ_2, lab.answer_3e(b"\1\0"), "answer-length"),
+    (READ_2, lab.answer_3e(b""), "answer-length"),
+    (lab.write_words(0, [1]), lab.answer_3e(b"\0\0"), "answer-length"),
+    (b"500000FF03FF000018001004010000D*0000000001", b"D00000FF03FF00000800xx0007",
+     "answer-end-code"),
+])
+def test_answer_to_something_else(silent, asked, answer, name):
+    with silent.connect() as sock:
+        sock.sendall(asked)
+        with silent.plc.take() as plc:
+            lab.readable(plc, 5 * lab.PATIENCE)
+            plc.sendall(answer)
+            assert lab.receive_end(sock) == b""
+    assert name in silent.gateway.closed("bad-answer")
+
+
+def test_answer_of_the_same_request(silent):
+    """Serials in either letter case, error answers with and without their block."""
+    with silent.connect() as sock:
+        plc = None
+        for asked, answer in (
+                (REQUEST_4E, b"\xd4\0\x12\x34\0\0" + lab.answer_3e(b"\1\0")[2:]),
+                (b"5400ab120000" + b"00FF03FF000018001004010000D*0000000001",
+                 b"D400AB120000" + b"00FF03FF00000800000007"),
+                (READ, lab.answer_3e(b"", 0xc059)),
+                (READ, error(READ, 0xc059)),
+                (READ, lab.answer_3e(b"\1\0"))):
+            sock.sendall(asked)
+            plc = plc or silent.plc.take()
+            assert lab.readable(plc, 5 * lab.PATIENCE) and plc.recv(100) == asked
+            plc.sendall(answer)
+            assert lab.readable(sock, 5 * lab.PATIENCE) and sock.recv(100) == answer
+        plc.close()
