@@ -17,14 +17,13 @@
 #include "proxy/inspection.h"
 
 #include "base/error.h"
+#include "base/slab.h"
 #include "mc/mc_answer.h"
 #include "proxy/audit.h"
 #include "proxy/inbox.h"
 #include "proxy/relay.h"
 #include "proxy/worker.h"
 
-#include <stdlib.h>
-#include <string.h>
 
 /* Remote password, unlock and lock; what an answer says when the password itself was not wrong. */
 enum {
@@ -58,6 +57,8 @@ struct inspection {
 	struct mc_echo echo;
 	bool recorded, tries_password;
 };
+
+static struct slab slab = SLAB_INITIALIZER(sizeof(struct inspection));
 
 static const struct config_policy *policy_of(const struct session *session)
 {
@@ -394,7 +395,7 @@ bool inspection_begin(struct session *session)
 	if (session->role != SESSION_GATEWAY || session->protocol != CONFIG_PROTOCOL_MC ||
 	    !session->gateway->inspect)
 		return true;
-	inspection = calloc(1, sizeof(*inspection));
+	inspection = slab_take(&slab);
 	if (inspection == NULL) {
 		session_close(session, SESSION_REASON_NO_MEMORY, NULL);
 		return false;
@@ -425,5 +426,5 @@ void inspection_end(struct session *session)
 
 void inspection_free(struct session *session)
 {
-	free(session->inspection);
+	slab_give(&slab, session->inspection);
 }

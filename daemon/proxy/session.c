@@ -2,6 +2,7 @@
 #include "proxy/session.h"
 
 #include "base/error.h"
+#include "base/slab.h"
 #include "proxy/counters.h"
 #include "proxy/inspection.h"
 #include "proxy/relay.h"
@@ -185,6 +186,8 @@ const struct session_reason_row session_reasons[SESSION_REASONS] = {
 	[SESSION_REASON_SHUTDOWN] = {"shutdown", LOG_LEVEL_INFO, "the daemon is stopping"},
 };
 
+static struct slab slab = SLAB_INITIALIZER(sizeof(struct session));
+
 struct ring *session_ring(const struct session *session)
 {
 	return session->worker->ring;
@@ -327,7 +330,7 @@ static void free_session(struct session *session)
 	atomic_fetch_sub(&session->worker->counters->sessions, 1);
 	worker_session_gone(session->worker);
 	snapshot_release(snapshot);
-	free(session);
+	slab_give(&slab, session);
 }
 
 void session_settle(struct session *session)
@@ -537,7 +540,7 @@ int session_new(struct worker *worker, struct snapshot *snapshot, const struct c
 
 	if (!take_place(worker->counters, snapshot->config->limits.sessions))
 		return refuse(worker, fd, "session-limit");
-	session = calloc(1, sizeof(*session));
+	session = slab_take(&slab);
 	if (session == NULL) {
 		atomic_fetch_sub(&worker->counters->sessions, 1);
 		return refuse(worker, fd, "no-memory");

@@ -23,6 +23,7 @@
 
 #include "base/error.h"
 #include "base/secret.h"
+#include "base/slab.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -64,6 +65,8 @@ struct ktls_control {
 	char reason[64];
 };
 
+static struct slab controls = SLAB_INITIALIZER(sizeof(struct ktls_control));
+
 /* --- from a handshake ------------------------------------------------------------------------ */
 
 static int keep_secrets(struct ktls_control *control, const struct ktls_pair *pair)
@@ -93,7 +96,7 @@ int ktls_control_new(int fd, const struct ktls_pair *pair, bool can_rekey, bool 
 		     struct ktls_control **out)
 {
 	const struct traffic_keys *keys = &pair->keys[KTLS_RECEIVE];
-	struct ktls_control *control = calloc(1, sizeof(*control));
+	struct ktls_control *control = slab_take(&controls);
 	int error = 0;
 
 	*installed = false;
@@ -120,7 +123,7 @@ void ktls_control_free(struct ktls_control *control)
 	if (control == NULL)
 		return;
 	secret_free(control->secrets);
-	free(control);
+	slab_give(&controls, control);
 }
 
 /* --- refusing -------------------------------------------------------------------------------- */
