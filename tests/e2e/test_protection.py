@@ -51,7 +51,7 @@ def connections(site):
 # --- dialled at the first request ----------------------------------------------------------------
 
 
-@pytest.fixture(params=lab.engines())
+@pytest.fixture(params=lab.one_engine())
 def late(request, tmp_path):
     with lab.Site(tmp_path, engine=request.param, connections=1,
                   plc_section="dial = first-request") as site:
@@ -403,7 +403,7 @@ class OwnPlcSite(lab.Site):
         return [self.edge, self.gateway]
 
 
-@pytest.fixture(params=lab.engines())
+@pytest.fixture(params=lab.one_engine())
 def silent(request, tmp_path):
     plc = Listener()
     plc.host = "127.0.0.1"
