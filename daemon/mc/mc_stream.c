@@ -381,3 +381,23 @@ void mc_stream_passed(struct mc_stream *stream, enum mc_direction direction, con
 	if (frame->family == MC_FAMILY_1E)
 		answer_passed_1e(stream, bytes, frame);
 }
+
+const char *mc_stream_foreign(const uint8_t *bytes, size_t size)
+{
+	static const struct {
+		const char *begins;
+		size_t size;
+		const char *name;
+	} KINDS[] = {
+		{"\x57\x00", 2, "MELSOFT (GX Works, GOT); it needs a port with protocol = opaque"},
+		{"\x57\x01", 2, "MELSOFT (GX Works, GOT); it needs a port with protocol = opaque"},
+		{"\xd7\x00", 2, "a MELSOFT answer"},
+		{"GET ", 4, "HTTP"},
+		{"POST", 4, "HTTP"},
+	};
+
+	for (size_t i = 0; i < sizeof(KINDS) / sizeof(KINDS[0]); i++)
+		if (size >= KINDS[i].size && memcmp(bytes, KINDS[i].begins, KINDS[i].size) == 0)
+			return KINDS[i].name;
+	return NULL;
+}

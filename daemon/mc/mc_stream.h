@@ -77,6 +77,12 @@ enum mc_split mc_stream_split(const struct mc_stream *stream, enum mc_direction 
 			      const uint8_t *bytes, size_t size, size_t frame_max,
 			      struct mc_frame *frame);
 
+/*
+ * What else it may be that was split as MC_SPLIT_BAD, for people; NULL when nothing is known of
+ * it. MELSOFT, which GX Works and GOT panels speak, begins with 57 or D7.
+ */
+const char *mc_stream_foreign(const uint8_t *bytes, size_t size);
+
 /* Bytes of the largest head: 4E in ASCII. */
 #define MC_STREAM_HEAD_MAX 26
 /*

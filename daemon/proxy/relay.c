@@ -134,7 +134,7 @@ static size_t next_frame(struct session *session, unsigned int from)
 	if (split == MC_SPLIT_BAD)
 		session_close(session,
 			      by_leg(from, SESSION_REASON_BAD_REQUEST, SESSION_REASON_BAD_ANSWER),
-			      NULL);
+			      mc_stream_foreign(buffer_bytes(input), buffer_size(input)));
 	else if (split == MC_SPLIT_MORE && session->legs[from].ended)
 		session_close(session,
 			      by_leg(from, SESSION_REASON_CLIENT_TRUNCATED,

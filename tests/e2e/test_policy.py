@@ -149,6 +149,19 @@ def test_stations_behind_the_plc(vendor):
     assert len(vendor.gateway.lines("request-refused rule=route")) == 5
 
 
+@pytest.mark.parametrize("first, name", [
+    (bytes.fromhex("570000001111070000ffff03000000"), "MELSOFT"),
+    (b"GET / HTTP/1.1\r\n", "HTTP"),
+    (b"\x99\x99\x99\x99", "")])
+def test_something_else_than_mc_is_named(vendor, first, name):
+    with vendor.connect() as sock:
+        sock.sendall(first)
+        assert lab.receive_end(sock) == b""
+    line = vendor.edge.closed("bad-request")
+    assert f'detail="{name}' in line or f"detail={name} " in line or not name, line
+    assert vendor.plc.requests() == []
+
+
 # --- which policy --------------------------------------------------------------------------------
 
 

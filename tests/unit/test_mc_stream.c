@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include <cmocka.h>
@@ -423,6 +424,20 @@ static void a_1e_head_tells_the_length(void **state)
 	assert_int_equal(frame.length, 8);
 }
 
+static void what_is_no_mc_is_named(void **state)
+{
+	static const uint8_t melsoft[] = {0x57, 0x00}, answer[] = {0xd7, 0x00};
+
+	(void)state;
+	assert_non_null(strstr(mc_stream_foreign(melsoft, sizeof(melsoft)), "MELSOFT"));
+	assert_non_null(strstr(mc_stream_foreign(answer, sizeof(answer)), "MELSOFT"));
+	assert_string_equal(mc_stream_foreign((const uint8_t *)"GET / HTTP/1.0", 14), "HTTP");
+	assert_string_equal(mc_stream_foreign((const uint8_t *)"POST", 4), "HTTP");
+	assert_null(mc_stream_foreign((const uint8_t *)"GET", 3));
+	assert_null(mc_stream_foreign(melsoft, 1));
+	assert_null(mc_stream_foreign(melsoft, 0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -438,6 +453,7 @@ int main(void)
 		cmocka_unit_test(test_e71_buffers),
 		cmocka_unit_test(answer_heads_tell_the_length),
 		cmocka_unit_test(a_1e_head_tells_the_length),
+		cmocka_unit_test(what_is_no_mc_is_named),
 	};
 
 	return cmocka_run_group_tests(tests, make_page, NULL);
