@@ -98,7 +98,7 @@ endif
 
 # --- targets -------------------------------------------------------------------------------------
 
-.PHONY: all demo demo-vm test check-vm check check-style lint fuzz coverage format dissector-tables install uninstall clean help programs unit-tests tested fuzz-targets
+.PHONY: all demo demo-vm test check-vm check check-style lint fuzz coverage format tables install uninstall clean help programs unit-tests tested fuzz-targets
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -106,7 +106,7 @@ all: programs ## build the programs (FLAVOUR=release|debug|asan|tsan|fuzz|covera
 
 programs: $(PROGRAMS:%=$(B)/%)
 unit-tests: $(UNIT_TESTS:%=$(B)/tests/%)
-tested: programs $(B)/mc_judge $(B)/mc_dissector_tables $(B)/count_allocations.so
+tested: programs $(B)/mc_judge $(B)/mc_tables $(B)/count_allocations.so
 fuzz-targets: $(FUZZ_TARGETS:%=$(B)/%)
 
 demo: ## the whole path in four network namespaces, with and without mcseal (root)
@@ -141,8 +141,9 @@ coverage: ## lines of daemon/mc that its unit tests run; at least 95 %
 	@+$(MAKE) --no-print-directory FLAVOUR=coverage $(MC_TESTS:%=build/coverage/tests/%)
 	@tests/coverage daemon/mc 95 $(MC_TESTS:%=build/coverage/tests/%)
 
-dissector-tables: $(B)/mc_dissector_tables ## make the tables of the Wireshark dissector anew
-	$< > $<.lua && mv $<.lua tools/wireshark/mcseal-mc-tables.lua
+tables: $(B)/mc_tables ## make docs/mc.md and the tables of the Wireshark dissector anew
+	$< lua > $<.lua && mv $<.lua tools/wireshark/mcseal-mc-tables.lua
+	$< markdown > $<.md && mv $<.md docs/mc.md
 
 format: ## clang-format every C file in place
 	clang-format -i $(C_FILES)
@@ -200,7 +201,7 @@ $(B)/mcseal-nft: $(mcseal-nft_SOURCES:%.c=$(B)/obj/%.o) $(B)/libmcseal.a
 .SECONDEXPANSION:
 extra = $(addprefix $(B)/obj/,$(addsuffix .o,$(basename $(EXTRA_$(1)))))
 
-$(B)/mc_dissector_tables: $(B)/obj/tools/mc_dissector_tables.o $(B)/libmcseal.a
+$(B)/mc_tables: $(B)/obj/tools/mc_tables.o $(B)/libmcseal.a
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 # Of the end-to-end tests: what daemon/mc says of a frame.

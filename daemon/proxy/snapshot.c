@@ -149,6 +149,19 @@ int snapshot_new(struct config *config, struct plant *plant, FILE *report, struc
 	return 0;
 }
 
+int snapshot_load(const char *path, struct plant *plant, FILE *report, struct snapshot **snapshot)
+{
+	struct config *config;
+	int error = config_judge(path, report, &config), certificates;
+
+	if (config == NULL)
+		return error < 0 ? error : -EINVAL;
+	certificates = snapshot_new(config, plant, report, snapshot);
+	if (error < 0 && certificates == 0)
+		snapshot_release(*snapshot);
+	return error < 0 ? error : certificates;
+}
+
 struct snapshot *snapshot_reference(struct snapshot *snapshot)
 {
 	atomic_fetch_add_explicit(&snapshot->references, 1, memory_order_relaxed);

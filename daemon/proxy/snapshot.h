@@ -35,6 +35,11 @@ struct snapshot {
  */
 int snapshot_new(struct config *config, struct plant *plant, FILE *report,
 		 struct snapshot **snapshot);
+/*
+ * Files are judged whole: the configuration's text at `path`, then every certificate that it names,
+ * each fault to `report`. Otherwise as snapshot_new().
+ */
+int snapshot_load(const char *path, struct plant *plant, FILE *report, struct snapshot **snapshot);
 /* Any thread. */
 struct snapshot *snapshot_reference(struct snapshot *snapshot);
 void snapshot_release(struct snapshot *snapshot);

@@ -165,8 +165,8 @@ def test_the_vectors_are_all_there():
 
 
 def test_the_tables_are_those_of_the_daemon():
-    assert lab.run(lab.BUILD / "mc_dissector_tables").stdout == TABLES.read_text(), \
-        "make dissector-tables"
+    assert lab.run(lab.BUILD / "mc_tables", "lua").stdout == TABLES.read_text(), \
+        "make tables"
 
 
 def test_every_command_has_its_name_and_class(pcap):

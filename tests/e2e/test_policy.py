@@ -230,6 +230,15 @@ class OwnPlcSite(lab.Site):
         return [self.edge, self.gateway]
 
 
+# --- what can be named ---------------------------------------------------------------------------
+
+
+def test_page_of_commands_and_devices():
+    page = (lab.ROOT / "docs/mc.md").read_text()
+    assert page == lab.run(lab.BUILD / "mc_tables", "markdown").stdout, "make tables"
+    assert "| `1401` | batch write | `write` |" in page and "| `SM` |" in page
+
+
 # --- clients that we did not write ---------------------------------------------------------------
 
 

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Made by tools/mc_dissector_tables.c from the tables of daemon/mc: change those.
+-- Made by tools/mc_tables.c from the tables of daemon/mc: change those.
 local tables = {}
 
 -- By family (4E has those of 3E) and code.

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/reload.h"
+
+#include "config/config_compare.h"
+
+#include <errno.h>
+#include <string.h>
+
+static int refuse(int error, const char *why)
+{
+	log_simple(LOG_LEVEL_ERROR, "reload-failed", "why", "%s; all is as before", why);
+	return error;
+}
+
+/* What is another now, and needs a new start, is told and left as it is. */
+static void warn_of_options(const struct config *now, const struct config *then)
+{
+	const char *option = config_compare_start(now, then);
+
+	if (option != NULL)
+		log_simple(LOG_LEVEL_WARNING, "reload-incomplete", "option",
+			   "%s is another only after a new start", option);
+}
+
+static void put_in_place(struct reload *reload, struct snapshot *next)
+{
+	for (unsigned int i = 0; i < reload->worker_count; i++)
+		worker_reload(reload->workers[i], next);
+	snapshot_release(reload->snapshot);
+	reload->snapshot = next;
+	log_set_level(next->config->log_level);
+	log_simple(LOG_LEVEL_INFO, "reloaded", "file", "%s", reload->path);
+}
+
+int reload(struct reload *reload)
+{
+	const struct config *now = reload->snapshot->config;
+	struct snapshot *next;
+	char difference[256];
+	int error = snapshot_load(reload->path, reload->snapshot->plant, stderr, &next);
+
+	if (error < 0)
+		return refuse(error, error == -EINVAL ? "the configuration has faults"
+						      : strerrordesc_np(-error));
+	if (!config_compare_listeners(now, next->config, difference, sizeof(difference))) {
+		snapshot_release(next);
+		return refuse(-EOPNOTSUPP, difference);
+	}
+	error = plant_configure(next->plant, next->config);
+	if (error < 0) {
+		snapshot_release(next);
+		return refuse(error, strerrordesc_np(-error));
+	}
+	/* Whether it may be set does not change while we run. */
+	if (reload->snapshot->socket_options.mark == 0)
+		next->socket_options.mark = 0;
+	warn_of_options(now, next->config);
+	put_in_place(reload, next);
+	return 0;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Another configuration for a running daemon: read, judged and built beside the old one, and put in
+ * its place only when nothing is wrong with it. Sessions go on (session_rebind()).
+ */
+#ifndef MCSEAL_CONTROL_RELOAD_H
+#define MCSEAL_CONTROL_RELOAD_H
+
+#include "proxy/worker.h"
+
+struct reload {
+	const char *path;
+	struct snapshot *snapshot; /* in force: a reference */
+	struct worker **workers;
+	unsigned int worker_count;
+};
+
+/*
+ * Reads the file again. Every fault goes to stderr as at the start, and one line of the log says
+ * what came of it: `reloaded`, or `reload-failed` and why. 0; or -errno, and all is as before.
+ * Blocks for as long as files take to read and workers to take a message. On the main thread.
+ */
+int reload(struct reload *reload);
+
+#endif

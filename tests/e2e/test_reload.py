@@ -1,0 +1,155 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Another configuration while sessions live: they go on under it, or end with a reason."""
+import signal
+import struct
+import threading
+
+import pytest
+
+import lab
+from tls_peer import Peer, client_context, dial
+
+POLICIES = """
+policy "some" { read = { "D0-D9" } }
+policy "more" { read = { "D0-D9" } write = { "D0-D9" } }
+"""
+READ, WRITE = lab.read_words(0, 1), lab.write_words(0, [7])
+NOT_ALLOWED = 0x0055
+
+
+def end_code(answer):
+    return int.from_bytes(answer[9:11], "little")
+
+
+def ask(sock, frame):
+    sock.sendall(frame)
+    return end_code(lab.receive_frame(sock))
+
+
+def reload(daemon, old, new, outcome="reloaded"):
+    text = daemon.config.read_text()
+    assert old in text
+    daemon.config.write_text(text.replace(old, new))
+    count = len(daemon.lines(f" {outcome} "))
+    daemon.process.send_signal(signal.SIGHUP)
+    lab.wait_for(lambda: len(daemon.lines(f" {outcome} ")) > count, outcome)
+
+
+@pytest.fixture(params=lab.engines())
+def site(request, tmp_path):
+    with lab.Site(tmp_path, engine=request.param, policies=POLICIES, rights='policy = "some"') as it:
+        yield it
+
+
+def test_verdict_of_the_next_request(site):
+    with site.connect() as sock:
+        for _ in range(2):
+            assert ask(sock, WRITE) == NOT_ALLOWED
+            reload(site.gateway, 'policy = "some"', 'policy = "more"')
+            assert ask(sock, WRITE) == 0 == ask(sock, READ)
+            reload(site.gateway, 'policy = "more"', 'policy = "some"')
+        assert ask(sock, WRITE) == NOT_ALLOWED and ask(sock, READ) == 0
+    assert "reason=finished" in site.gateway.lines("session-closed")[0]
+
+
+def test_faults_leave_all_as_it_was(site):
+    good = site.gateway.config.read_text()
+    with site.connect() as sock:
+        reload(site.gateway, "plcs =", "plsc =", "reload-failed")
+        assert "plsc" in site.gateway.text() and ask(sock, WRITE) == NOT_ALLOWED
+        site.gateway.config.write_text(good)
+        reload(site.gateway, f"127.0.0.1:{site.gateway_port}", f"127.0.0.1:{lab.free_port()}",
+               "reload-failed")
+        assert 'gateway "plant": listen' in site.gateway.text().replace("\\", "")
+        site.gateway.config.write_text(good.replace('policy = "some"', 'policy = "more"'))
+        certificate = site.gateway_credentials.certificate
+        kept = certificate.read_bytes()
+        certificate.write_text("no certificate")
+        reload(site.gateway, "", "", "reload-failed")
+        certificate.write_bytes(kept)
+        assert ask(sock, WRITE) == NOT_ALLOWED
+        # And when it is right again, it comes into force.
+        reload(site.gateway, "", "")
+        assert ask(sock, WRITE) == 0
+
+
+@pytest.mark.parametrize("old, new, why", [
+    ('identity "edge-office"', 'identity "edge-elsewhere"', "its identity is gone"),
+    ('plc "press-1"', 'plc "press-2"', "its PLC is gone, or elsewhere"),
+    ('address = "127.0.0.1"', 'address = "127.0.0.2"', "its PLC is gone, or elsewhere"),
+    ('inspect = yes', 'inspect = no', "what may pass there is judged in another way")])
+def test_who_may_no_longer_be_there(tmp_path, old, new, why):
+    with lab.Site(tmp_path, policies=POLICIES, rights='policy = "some"',
+                  gateway_options="inspect = yes") as site:
+        text = site.gateway.config.read_text()
+        if old.startswith("plc "):
+            new_text = text.replace('"press-1"', '"press-2"')
+        else:
+            new_text = text.replace(old, new)
+        with site.connect() as sock:
+            assert ask(sock, READ) == 0
+            site.gateway.config.write_text(new_text)
+            reload(site.gateway, "", "")
+            assert lab.receive_end(sock) == b""
+        assert why in site.gateway.closed("withdrawn")
+
+
+def test_edge_with_a_route_elsewhere(tmp_path):
+    with lab.Site(tmp_path) as site:
+        with site.connect() as sock:
+            assert ask(sock, READ) == 0
+            reload(site.edge, f'destinations = {{ "127.0.0.1:{site.plc.port}" }}',
+                   f'destinations = {{ "127.0.0.3:{site.plc.port}" }}', "reload-failed")
+            assert ask(sock, READ) == 0
+
+
+def test_slots_outlive_the_configuration(tmp_path):
+    """A PLC's only connection stays its only one."""
+    with lab.Site(tmp_path, connections=1, head="timeouts { slot_wait = 0.3 }") as site:
+        with site.connect() as sock:
+            assert ask(sock, READ) == 0
+            reload(site.gateway, "", "")
+            with site.connect() as other:
+                other.sendall(READ)
+                assert lab.receive_end(other) == b""
+            site.gateway.closed("plc-busy")
+            reload(site.gateway, "connections = 1", "connections = 2")
+            with site.connect() as other:
+                assert ask(other, READ) == 0
+            assert ask(sock, READ) == 0
+
+
+def test_no_answer_is_lost(tmp_path):
+    """Reloads without pause, beside traffic and newcomers."""
+    errors, ends = [], threading.Event()
+
+    def poll(site, number):
+        try:
+            with site.connect() as sock:
+                while not ends.is_set():
+                    sock.sendall(lab.read_words(number, 1))
+                    assert lab.words_of(lab.receive_frame(sock)) == [number + 1]
+        except (AssertionError, OSError) as error:
+            errors.append(error)
+
+    values = ",".join(str(number + 1) for number in range(10))
+    with lab.Site(tmp_path, plc_options=["--set", f"D0={values}"],
+                  plc_section="requests_at_once = 3") as site:
+        threads = [threading.Thread(target=poll, args=(site, number)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        try:
+            for number in range(30):
+                reload(site.gateway, "", "")
+                reload(site.edge, "", "")
+                with dial(site.gateway_port) as sock:
+                    peer = Peer(sock, client_context(site.client_credentials)).handshake()
+                    peer.send(READ)
+                    assert struct.unpack("<H", peer.receive_frame()[11:13]) == (1,)
+        finally:
+            ends.set()
+            for thread in threads:
+                thread.join()
+        assert not errors, errors
+    assert not [line for line in site.gateway.lines("session-closed") if "finished" not in line]
