@@ -40,6 +40,8 @@ WRAP_test_relay_splice := session_close
 WRAP_test_capabilities := setsockopt pipe2 fcntl splice send
 WRAP_test_ktls := setsockopt getsockopt recvmsg sendmsg
 WRAP_test_ktls_control := setsockopt getsockopt recvmsg sendmsg
+WRAP_test_audit_file := ftruncate
+WRAP_test_line := malloc calloc realloc
 WRAP_test_config_memory := malloc calloc reallocarray strdup vasprintf
 # Parts of the tools that tests look at from inside.
 MCPLC_CORE := $(patsubst %,tools/mcplc_%.c,memory cpu access 1e request)
@@ -47,6 +49,7 @@ EXTRA_test_mcplc := $(MCPLC_CORE)
 EXTRA_test_nft_cover := nft-rules/cover.c
 EXTRA_test_nft_plan := $(patsubst %,nft-rules/%.c,plan plan_edge plan_gateway plan_guard builder ruleset set_type statement cover print)
 LIBS_test_nft_plan := -ljansson
+LIBS_test_line := -ljansson
 EXTRA_fuzz_mc_request := $(MCPLC_CORE)
 
 # --- how -----------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* One of the two globals the tree allows: read by every thread, written by start and reload. */
@@ -26,6 +25,11 @@ static const struct {
 void log_set_level(enum log_level level)
 {
 	atomic_store_explicit(&threshold, (int)level, memory_order_relaxed);
+}
+
+bool log_wants(enum log_level level)
+{
+	return (int)level <= atomic_load_explicit(&threshold, memory_order_relaxed);
 }
 
 int log_level_parse(const char *name, enum log_level *level)
@@ -85,34 +89,45 @@ static void append_quoted(struct log_entry *entry, const char *value)
 	append(entry, "\"", 1);
 }
 
-static void append_time(struct log_entry *entry)
+static void begin(struct log_entry *entry, enum log_level level, const char *message,
+		  const struct timespec *time)
 {
-	char text[40];
-	struct timespec now;
-	struct tm utc;
-	size_t used;
+	char text[CLOCK_TEXT_SIZE];
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &utc);
-	used = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-	snprintf(text + used, sizeof(text) - used, ".%03ldZ ", now.tv_nsec / 1000000);
-	append_string(entry, text);
+	entry->used = 0;
+	if (getenv("JOURNAL_STREAM") != NULL) {
+		append_string(entry, levels[level].prefix);
+	} else {
+		append_string(entry, clock_print(time, CLOCK_PRECISION_MS, text));
+		append(entry, " ", 1);
+	}
+	append_string(entry, levels[level].name);
+	append(entry, " ", 1);
+	append_string(entry, message);
 }
 
 void log_begin(struct log_entry *entry, enum log_level level, const char *message)
 {
+	struct timespec now;
+
 	entry->level = level;
-	entry->skipped = (int)level > atomic_load_explicit(&threshold, memory_order_relaxed);
+	entry->skipped = !log_wants(level);
 	entry->used = 0;
 	if (entry->skipped)
 		return;
-	if (getenv("JOURNAL_STREAM") != NULL)
-		append_string(entry, levels[level].prefix);
-	else
-		append_time(entry);
-	append_string(entry, levels[level].name);
+	clock_gettime(CLOCK_REALTIME, &now);
+	begin(entry, level, message, &now);
+}
+
+static void append_field(struct log_entry *entry, const char *key, const char *value)
+{
 	append(entry, " ", 1);
-	append_string(entry, message);
+	append_string(entry, key);
+	append(entry, "=", 1);
+	if (needs_quotes(value))
+		append_quoted(entry, value);
+	else
+		append_string(entry, value);
 }
 
 __attribute__((format(printf, 3, 0))) static void field_va(struct log_entry *entry, const char *key,
@@ -124,13 +139,7 @@ __attribute__((format(printf, 3, 0))) static void field_va(struct log_entry *ent
 		return;
 	if (vsnprintf(value, sizeof(value), format, args) < 0)
 		value[0] = '\0';
-	append(entry, " ", 1);
-	append_string(entry, key);
-	append(entry, "=", 1);
-	if (needs_quotes(value))
-		append_quoted(entry, value);
-	else
-		append_string(entry, value);
+	append_field(entry, key, value);
 }
 
 void log_field(struct log_entry *entry, const char *key, const char *format, ...)
@@ -142,13 +151,11 @@ void log_field(struct log_entry *entry, const char *key, const char *format, ...
 	va_end(args);
 }
 
-void log_end(struct log_entry *entry)
+static int write_line(struct log_entry *entry)
 {
 	const char *rest = entry->text;
 	size_t left;
 
-	if (entry->skipped)
-		return;
 	if (entry->used + 4 >= sizeof(entry->text)) {
 		memcpy(entry->text + entry->used, "...", 3);
 		entry->used += 3;
@@ -161,10 +168,29 @@ void log_end(struct log_entry *entry)
 		if (written < 0 && errno == EINTR)
 			continue;
 		if (written <= 0)
-			return; /* nobody is left to tell */
+			return written < 0 ? -errno : -EIO;
 		rest += written;
 		left -= (size_t)written;
 	}
+	return 0;
+}
+
+void log_end(struct log_entry *entry)
+{
+	if (!entry->skipped)
+		(void)write_line(entry); /* nobody is left to tell */
+}
+
+int log_line(enum log_level level, const struct line *line)
+{
+	struct log_entry entry;
+
+	if (line->skipped || !log_wants(level))
+		return 0;
+	begin(&entry, level, line->event, &line->time);
+	for (unsigned int i = 0; i < line->count; i++)
+		append_field(&entry, line->fields[i].key, line->fields[i].value);
+	return write_line(&entry);
 }
 
 void log_simple(enum log_level level, const char *message, const char *key, const char *format, ...)

@@ -12,6 +12,8 @@
 #ifndef MCSEAL_BASE_LOG_H
 #define MCSEAL_BASE_LOG_H
 
+#include "base/line.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -34,6 +36,8 @@ struct log_entry {
 
 /* Any thread. Lines above `level` are dropped before they are formatted. */
 void log_set_level(enum log_level level);
+/* Are lines of this level written? Any thread. */
+bool log_wants(enum log_level level);
 /* "error", "warning", "info" or "debug" to *level; -EINVAL for anything else. */
 int log_level_parse(const char *name, enum log_level *level);
 
@@ -44,6 +48,12 @@ void log_field(struct log_entry *entry, const char *key, const char *format, ...
 	__attribute__((format(printf, 3, 4)));
 /* Writes the line and ends it. */
 void log_end(struct log_entry *entry);
+
+/*
+ * Writes a line with its own time. 0, also when the level is switched off; or
+ * -errno: stderr is closed or leads nowhere. Blocks while nobody reads a full pipe.
+ */
+int log_line(enum log_level level, const struct line *line);
 
 /* A line with at most one field: log_simple(LOG_LEVEL_INFO, "ready", "workers", "%d", n). */
 void log_simple(enum log_level level, const char *message, const char *key, const char *format, ...)
