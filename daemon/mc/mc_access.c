@@ -121,6 +121,7 @@ struct walk {
 	bool bits; /* subcommand asks for bit units */
 	bool write;
 	mc_access_visit *visit;
+	mc_access_value *value;
 	void *context;
 	struct mc_access *access;
 };
@@ -221,6 +222,12 @@ static void read_device(struct walk *walk, const struct mc_device **device, uint
 		(void)mc_device_read(&walk->reader, walk->form, device, first);
 }
 
+static void found_value(const struct walk *walk, uint32_t value, unsigned int bits)
+{
+	if (walk->value != NULL && !faulty(walk))
+		walk->value(walk->context, value, bits);
+}
+
 /* `size` bytes of binary data; values are not looked at, but ASCII ones must be digits. */
 static void skip(struct walk *walk, size_t size)
 {
@@ -228,6 +235,21 @@ static void skip(struct walk *walk, size_t size)
 		size_t part = size < 4 ? size : 4;
 
 		(void)mc_reader_number(&walk->reader, part);
+		size -= part;
+	}
+}
+
+/* `size` bytes that are values of `each` bytes. */
+static void skip_values(struct walk *walk, size_t size, size_t each)
+{
+	if (walk->value == NULL) {
+		skip(walk, size);
+		return;
+	}
+	while (size > 0 && !faulty(walk)) {
+		size_t part = size < each ? size : each;
+
+		found_value(walk, mc_reader_number(&walk->reader, part), 8 * (unsigned)part);
 		size -= part;
 	}
 }
@@ -248,14 +270,19 @@ static void skip_bits(struct walk *walk, uint32_t count)
 
 		if (bit < 0 || bit > (i < count ? 1 : 0))
 			fault(walk, MC_RULE_SHAPE, END_BITS, COMPLETE_LENGTH);
+		else if (i < count)
+			found_value(walk, (uint32_t)bit, 1);
 	}
 }
 
 /* One bit as a number of `size` bytes. */
 static void skip_bit(struct walk *walk, size_t size)
 {
-	if (mc_reader_number(&walk->reader, size) > 1)
+	uint32_t bit = mc_reader_number(&walk->reader, size);
+
+	if (bit > 1)
 		fault(walk, MC_RULE_SHAPE, END_BITS, COMPLETE_LENGTH);
+	found_value(walk, bit, 1);
 }
 
 /* --- layouts --------------------------------------------------------------------------------- */
@@ -290,7 +317,7 @@ static void read_batch(struct walk *walk)
 	if (walk->write && walk->bits)
 		skip_bits(walk, count);
 	else if (walk->write)
-		skip(walk, 2 * (size_t)count);
+		skip_values(walk, 2 * (size_t)count, 2);
 }
 
 /* `count` entries of a device each, and `value` bytes behind it: of a bit its state. */
@@ -305,7 +332,7 @@ static void read_entries(struct walk *walk, uint32_t count, enum unit unit, size
 		if (unit == UNIT_BITS && value > 0)
 			skip_bit(walk, value);
 		else
-			skip(walk, value);
+			skip_values(walk, value, value);
 	}
 }
 
@@ -377,7 +404,7 @@ static void read_blocks(struct walk *walk)
 			fault(walk, MC_RULE_SHAPE, END_CONTENT, 0);
 		found(walk, device, first, UNIT_WORDS, count);
 		if (walk->write)
-			skip(walk, 2 * (size_t)count);
+			skip_values(walk, 2 * (size_t)count, 2);
 	}
 }
 
@@ -396,7 +423,7 @@ static void read_buffer(struct walk *walk, bool module)
 	if (!module)
 		walk->access->words = count;
 	if (walk->write)
-		skip(walk, module ? count : 2 * (size_t)count);
+		skip_values(walk, module ? count : 2 * (size_t)count, 2);
 }
 
 /* Its characters are hexadecimal digits in both codes; in 1E anything. */
@@ -520,8 +547,8 @@ static bool asks_for_bits(const struct mc_request *request)
 	return (request->subcommand & 1) != 0;
 }
 
-void mc_access_read(const struct mc_request *request, mc_access_visit *visit, void *context,
-		    struct mc_access *access)
+void mc_access_read_values(const struct mc_request *request, mc_access_visit *visit,
+			   mc_access_value *value, void *context, struct mc_access *access)
 {
 	const struct layout_row *row = find_layout(request);
 	struct walk walk = {
@@ -531,6 +558,7 @@ void mc_access_read(const struct mc_request *request, mc_access_visit *visit, vo
 		.bits = asks_for_bits(request),
 		.write = writes(row->layout),
 		.visit = visit,
+		.value = value,
 		.context = context,
 		.access = access,
 	};
@@ -551,6 +579,12 @@ void mc_access_read(const struct mc_request *request, mc_access_visit *visit, vo
 		fault(&walk, MC_RULE_SHAPE, END_CONTENT, COMPLETE_LENGTH);
 	else if (!mc_reader_done(&walk.reader))
 		fault(&walk, MC_RULE_LENGTH, END_LENGTH, COMPLETE_LENGTH);
+}
+
+void mc_access_read(const struct mc_request *request, mc_access_visit *visit, void *context,
+		    struct mc_access *access)
+{
+	mc_access_read_values(request, visit, NULL, context, access);
 }
 
 bool mc_access_is_own(enum mc_family family, const struct mc_route *route)

@@ -65,6 +65,17 @@ typedef void mc_access_visit(void *context, const struct mc_range *range);
 void mc_access_read(const struct mc_request *request, mc_access_visit *visit, void *context,
 		    struct mc_access *access);
 
+/* A value that is written: 1 bit, or 8, 16 or 32 bits. */
+typedef void mc_access_value(void *context, uint32_t value, unsigned int bits);
+
+/*
+ * The same, and what it writes: `value` is called for each value behind the visit of the range that
+ * it is for. Buffer memory has values and no ranges. What is not looked into (files, labels,
+ * passwords) has neither.
+ */
+void mc_access_read_values(const struct mc_request *request, mc_access_visit *visit,
+			   mc_access_value *value, void *context, struct mc_access *access);
+
 /* Is it for the station that the PLC's port belongs to: 00, FF, 03FF, 00; in 1E only PC FF? */
 bool mc_access_is_own(enum mc_family family, const struct mc_route *route);
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One request against every kind of policy: nothing is read beyond its end, ranges are ranges, who
- * may less gets less, and each refusal can be put into an answer that a client can read.
+ * may less gets less, each refusal can be put into an answer that a client can read, and what logs
+ * tell of points and values is theirs alone.
  */
 #include "base/error.h"
+#include "mc/mc_points.h"
 #include "policy/policy.h"
 
 #include <stdlib.h>
@@ -31,6 +33,41 @@ static void check_range(void *context, const struct mc_range *range)
 
 	check(range->device != NULL && range->first <= range->last);
 	(*ranges)++;
+}
+
+/* Of these characters, and nothing of a request that is not looked into: passwords are in those. */
+static void check_list(const struct mc_points *list, const char *characters)
+{
+	check(list->used < sizeof(list->text) && strlen(list->text) == list->used);
+	check(strspn(list->text, characters) == list->used);
+	check(list->used > 0 || list->more == 0);
+}
+
+static uint32_t items(const struct mc_points *list)
+{
+	uint32_t count = list->used > 0 ? list->more + 1 : 0;
+
+	for (const char *at = list->text; *at != '\0'; at++)
+		count += *at == ',';
+	return count;
+}
+
+static void check_lists(const struct mc_request *request, const struct mc_access *access)
+{
+	struct mc_points points = {.used = 0}, values = {.used = 0}, of_one = {.used = 0};
+	struct mc_range nowhere = {.device = NULL};
+
+	mc_points_read(request, &points);
+	mc_points_values(request, NULL, &values);
+	mc_points_values(request, &nowhere, &of_one);
+	check_list(&points, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ,-");
+	check_list(&values, "0123456789ABCDEF,");
+	check(items(&points) == access->ranges && of_one.used == 0);
+	if (access->class == MC_CLASS_SECURITY || access->class == MC_CLASS_READ)
+		check(values.used == 0);
+	/* A range that is written has a value, at least of a bit. */
+	if (access->rule == MC_RULE_NONE && access->class == MC_CLASS_WRITE && access->ranges > 0)
+		check(items(&values) >= access->ranges || values.more > 0);
 }
 
 static void check_answer(const struct mc_request *request, const struct policy_verdict *verdict)
@@ -84,6 +121,7 @@ static void judge(const struct mc_request *request)
 
 	mc_access_read(request, check_range, &ranges, &access);
 	check(ranges == access.ranges);
+	check_lists(request, &access);
 	check(!passes(&nothing, request));
 	check(!passes(NULL, request) || passes(&everything, request));
 	check(!passes(&vendor, request) || (passes(NULL, request) && access.ranges > 0));
