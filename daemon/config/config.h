@@ -297,9 +297,18 @@ struct config_limits {
 	unsigned int key_records;
 };
 
-/* What is told of requests that pass. */
+/* What becomes of a request that changes something and cannot be written down first. */
+enum config_audit_failure {
+	CONFIG_AUDIT_REFUSE_WRITES,
+	CONFIG_AUDIT_CONTINUE, /* it passes all the same */
+};
+
+/* What is told of requests that pass, and where. */
 struct config_audit {
-	bool reads; /* of reads, too */
+	char *file;  /* NULL: the log alone */
+	bool reads;  /* of reads, too */
+	bool values; /* what is written, too */
+	enum config_audit_failure failure;
 };
 
 struct config {

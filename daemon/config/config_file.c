@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The option types that are paths of certificates, keys, CAs, CRLs and passwords. The files are
- * looked at from outside (there, regular, readable, who else may touch them); what is in them is
- * judged by tls/. Only regular files are ever opened: opening a device or a FIFO can do things.
+ * The option types that are paths of certificates, keys, CAs, CRLs, passwords and logs. The files
+ * are looked at from outside (there, regular, readable, who else may touch them); what is in them
+ * is judged by tls/. Only regular files are ever opened: opening a device or a FIFO can do things.
  */
 #include "base/error.h"
 #include "config/config_value.h"
@@ -231,6 +231,56 @@ const struct config_type config_type_secret = {
 	.expected = "the path of a file with the password",
 	.size = sizeof(char *),
 	.read = read_key,
+	.print = config_value_print_text,
+	.release = config_value_free_text,
+	.present = config_value_has_text,
+};
+
+/* Could it be written now? 0 or -errno. */
+static int try_log(const char *path)
+{
+	char folder[PATH_MAX];
+	size_t length = (size_t)(strrchr(path, '/') - path);
+
+	if (access(path, W_OK) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return -errno;
+	if (length >= sizeof(folder))
+		return -ENAMETOOLONG;
+	memcpy(folder, path, length);
+	folder[length] = '\0';
+	return access(length > 0 ? folder : "/", W_OK | X_OK) == 0 ? 0 : -errno;
+}
+
+/* A disk may come later, and what happens until then is the configuration's choice: a warning. */
+static int look_at_log(const struct config_place *place, const char *path, void *value)
+{
+	struct stat status;
+	int error = try_log(path);
+
+	if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
+		return fault(place, path, "is not a regular file, expected one, or none yet");
+	if (error < 0)
+		config_report_warning(place->report, place->line,
+				      "%s: %s cannot be written now (%s), expected a file, or the "
+				      "folder for one, that this user may write",
+				      place->option->name, path, strerror(-error));
+	return config_value_copy(path, value);
+}
+
+static int read_log(const struct config_place *place, const char *path, void *value)
+{
+	if (path[0] != '/' || path[1] == '\0')
+		return fault(place, path, "is no path from the root, expected one: /...");
+	return place->report->alone ? config_value_copy(path, value)
+				    : look_at_log(place, path, value);
+}
+
+const struct config_type config_type_log = {
+	.expected = "the path of a file",
+	.size = sizeof(char *),
+	.read = read_log,
 	.print = config_value_print_text,
 	.release = config_value_free_text,
 	.present = config_value_has_text,

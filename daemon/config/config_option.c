@@ -44,6 +44,7 @@ _Static_assert(sizeof(enum config_interception) == sizeof(int), "config_intercep
 _Static_assert(sizeof(enum config_protocol) == sizeof(int), "config_protocol is an int");
 _Static_assert(sizeof(enum config_dial) == sizeof(int), "config_dial is an int");
 _Static_assert(sizeof(enum config_password) == sizeof(int), "config_password is an int");
+_Static_assert(sizeof(enum config_audit_failure) == sizeof(int), "config_audit_failure is an int");
 
 static const struct config_word log_levels[] = {
 	{"error", LOG_LEVEL_ERROR},
@@ -93,6 +94,12 @@ static const struct config_word passwords[] = {
 	{"pass", CONFIG_PASSWORD_PASS},
 	{"refuse", CONFIG_PASSWORD_REFUSE},
 	{"gateway", CONFIG_PASSWORD_GATEWAY},
+	{NULL, 0},
+};
+
+static const struct config_word audit_failures[] = {
+	{"refuse-writes", CONFIG_AUDIT_REFUSE_WRITES},
+	{"continue", CONFIG_AUDIT_CONTINUE},
 	{NULL, 0},
 };
 
@@ -172,7 +179,10 @@ static const struct config_option nft[] = {
 
 #define AT(member) .offset = offsetof(struct config_audit, member)
 static const struct config_option audit[] = {
+	{"file", &config_type_log, NULL, AT(file)},
 	{"reads", &config_type_flag, "no", AT(reads)},
+	{"values", &config_type_flag, "no", AT(values)},
+	{"failure", &config_type_word, "refuse-writes", AT(failure), .words = audit_failures},
 };
 #undef AT
 

@@ -37,6 +37,9 @@ static void test_defaults(void **state)
 	assert_int_equal(config->limits.handshakes, 512);
 	assert_int_equal(config->limits.frame, CONFIG_FRAME_MAX_DEFAULT);
 	assert_int_equal(config->limits.key_records, 23726566);
+	assert_null(config->audit.file);
+	assert_false(config->audit.reads || config->audit.values);
+	assert_int_equal(config->audit.failure, CONFIG_AUDIT_REFUSE_WRITES);
 	assert_int_equal(config->ktls, CONFIG_KTLS_AUTO);
 	assert_int_equal(config->gateways[0].ktls, CONFIG_KTLS_DEFAULT);
 	assert_int_equal(config->edges[0].ktls, CONFIG_KTLS_DEFAULT);
@@ -56,7 +59,8 @@ static void test_defaults(void **state)
 static const char full[] =
 	"log_level = debug workers = 3 engine = uring-splice mark = 77 ktls = off\n"
 	"timeouts { handshake = 0.25 keepalive_idle = 7 plc_reopen = 0 user_timeout = 1.000001 }\n"
-	"limits { sessions = 5 handshakes = 6 frame = 256 key_records = 4294967295 }\n"
+	"limits { sessions = 5 handshakes = 6 frame = 256 key_records = 4294967295 } "
+	"audit { file = \"@/audit.jsonl\" reads = yes values = yes failure = continue }\n"
 	"plc \"p1\" {\n"
 	"  address = fd30::10 sni = { \"a.example\", \"B.example\" }\n"
 	"  port \"5007\" { connections = 4 }\n"
@@ -135,6 +139,13 @@ static void check_full_edge(const struct config_edge *edge)
 	assert_false(edge->routes[0].proxy_header);
 }
 
+static void check_full_audit(const struct config_audit *audit)
+{
+	assert_string_equal(strrchr(audit->file, '/'), "/audit.jsonl");
+	assert_true(audit->reads && audit->values);
+	assert_int_equal(audit->failure, CONFIG_AUDIT_CONTINUE);
+}
+
 static void test_everything_set(void **state)
 {
 	struct outcome outcome = load_valid(full);
@@ -153,6 +164,7 @@ static void test_everything_set(void **state)
 	assert_int_equal(config->timeouts.drain, 5 * CLOCK_SEC);
 	assert_int_equal(config->limits.frame, 256);
 	assert_int_equal(config->limits.key_records, UINT32_MAX);
+	check_full_audit(&config->audit);
 	check_full_plcs(config);
 	assert_ptr_equal(config->gateways[0].plc, &config->plcs[0]);
 	assert_int_equal(config->gateways[0].fixed_port, 5006);
@@ -194,6 +206,7 @@ static void test_dump_parses_back(void **state)
 			assert_string_equal(second.config->identities[0].matches[0].value,
 					    "urn:x:\"quoted\"");
 			check_full_edge(&second.config->edges[0]);
+			check_full_audit(&second.config->audit);
 			assert_int_equal(second.config->engine, CONFIG_ENGINE_URING_SPLICE);
 			assert_int_equal(second.config->ktls, CONFIG_KTLS_OFF);
 			assert_int_equal(second.config->gateways[0].ktls, CONFIG_KTLS_REQUIRED);

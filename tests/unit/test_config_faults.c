@@ -219,6 +219,12 @@ static const struct fault faults[] = {
 	 4, "crl: cannot read"},
 	{PLC IDENTITY "gateway \"g\" { listen = \"0.0.0.0:8443\"\ncertificate = \"@/cert.pem\" "
 		      "key = \"@/key.pem\" ca = \"@/none.pem\" }", 4, "ca: cannot read"},
+	{VALID "audit {\nfile = audit.jsonl }", 6, "file: audit.jsonl is no path from the root"},
+	{VALID "audit {\nfile = / }", 6, "file: / is no path from the root"},
+	{VALID "audit {\nfile = \"@/folder\" }", 6, "folder is not a regular file, expected one"},
+	{VALID "audit {\nfile = \"@/fifo\" }", 6, "fifo is not a regular file, expected one"},
+	{VALID "audit {\nfailure = ignore }", 6,
+	 "failure: 'ignore' is not known, expected one of refuse-writes, continue"},
 	/* Edges. */
 	{"edge \"e\" { listen = \"0.0.0.0:1\" " CREDENTIALS ROUTE "}", 1,
 	 "edge \"e\" has no source: any neighbour would act under its certificate"},
@@ -312,6 +318,8 @@ static const struct fault warnings[] = {
 	{"edge \"e\" { listen = \"0.0.0.0:1\" " CREDENTIALS
 	 "source \"s\" {\ncgroups = /no/such }\n" ROUTE "}",
 	 3, "/sys/fs/cgroup/no/such does not exist now"},
+	{VALID "audit {\nfile = \"@/none/audit.jsonl\" }", 6,
+	 "none/audit.jsonl cannot be written now (No such file or directory)"},
 	{"edge \"e\" { listen = \"0.0.0.0:1\" " CREDENTIALS SOURCE ROUTE
 	 "route \"q\" {\ndestinations = "
 	 "{ 10.9.0.1:1, 10.0.0.0/24:5000-5010 } gateways = 10.2.0.1:8443 } }",
