@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "net/socket.h"
 #include "plant/plant.h"
+#include "proxy/audit_file.h"
 #include "proxy/capabilities.h"
 #include "proxy/counters.h"
 #include "proxy/handshake_pool.h"
@@ -17,6 +18,7 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,12 +132,13 @@ static void drop_mark_if_forbidden(struct snapshot *snapshot)
 
 static int start_workers(struct worker **workers, unsigned int count,
 			 const struct capabilities *capabilities, struct snapshot *snapshot,
-			 struct handshake_pool *pool, struct counters *counters)
+			 struct handshake_pool *pool, struct counters *counters,
+			 struct audit_file *audit)
 {
 	int error = 0;
 
 	for (unsigned int i = 0; i < count && error == 0; i++)
-		error = worker_new(i, capabilities, snapshot, pool, counters, &workers[i]);
+		error = worker_new(i, capabilities, snapshot, pool, counters, audit, &workers[i]);
 	return error;
 }
 
@@ -150,16 +153,19 @@ static void stop_workers(struct worker **workers, unsigned int count, struct han
 	handshake_pool_free(pool);
 }
 
-static void wait_for_end(const sigset_t *signals)
+static void wait_for_end(const sigset_t *signals, struct audit_file *audit)
 {
 	int number = sigwaitinfo(signals, NULL);
 
-	while (number < 0)
+	while (number < 0 || number == SIGUSR1) {
+		if (number == SIGUSR1)
+			audit_file_reopen(audit);
 		number = sigwaitinfo(signals, NULL);
+	}
 	log_simple(LOG_LEVEL_INFO, "stopping", "signal", "%s", sigabbrev_np(number));
 }
 
-static int serve(struct snapshot *snapshot, const sigset_t *signals)
+static int serve(struct snapshot *snapshot, struct audit_file *audit, const sigset_t *signals)
 {
 	struct worker *workers[WORKERS_MAX] = {0};
 	struct handshake_pool *pool = NULL;
@@ -173,10 +179,11 @@ static int serve(struct snapshot *snapshot, const sigset_t *signals)
 		error = handshake_pool_new(&capabilities, HANDSHAKE_THREADS,
 					   config->limits.handshakes, &pool);
 	if (error == 0)
-		error = start_workers(workers, count, &capabilities, snapshot, pool, &counters);
+		error = start_workers(workers, count, &capabilities, snapshot, pool, &counters,
+				      audit);
 	if (error == 0) {
 		log_simple(LOG_LEVEL_INFO, "ready", "workers", "%u", count);
-		wait_for_end(signals);
+		wait_for_end(signals, audit);
 	} else {
 		log_simple(LOG_LEVEL_ERROR, "start-failed", "error", "%s", strerrordesc_np(-error));
 	}
@@ -200,37 +207,61 @@ static int run(const struct arguments *arguments)
 {
 	struct snapshot *snapshot = NULL;
 	struct plant *plant = NULL;
+	struct audit_file *audit = NULL;
 	sigset_t signals;
 	int error = plant_new(&plant);
 
 	if (error == 0)
+		error = audit_file_new(&audit);
+	if (error == 0)
 		error = load(arguments->path, plant, &snapshot);
 	if (error == 0)
 		error = plant_configure(plant, snapshot->config);
+	if (error == 0)
+		error = audit_file_configure(audit, snapshot->config->audit.file);
 	if (error != 0) {
+		audit_file_free(audit);
 		plant_free(plant);
 		return 1;
 	}
 	/* Keys are in this memory: no core dumps, no ptrace by the same user. */
 	(void)prctl(PR_SET_DUMPABLE, 0);
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGHUP, SIG_IGN); /* a closed terminal must not end every session */
+	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow further is an error, no end */
+	signal(SIGHUP, SIG_IGN);  /* a closed terminal must not end every session */
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGUSR1);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread: all inherit it */
 	raise_descriptor_limit();
 	drop_mark_if_forbidden(snapshot);
-	error = serve(snapshot, &signals);
+	error = serve(snapshot, audit, &signals);
 	snapshot_release(snapshot);
+	audit_file_free(audit);
 	plant_free(plant);
 	return error < 0 ? 1 : 0;
+}
+
+/*
+ * Started without a standard descriptor, the next thing that is opened would be it, and the log
+ * would go to a PLC. What stands there instead cannot be written: whoever logs learns of it.
+ */
+static void hold_standard_descriptors(void)
+{
+	int fd = open("/dev/null", O_RDONLY);
+
+	while (fd >= 0 && fd <= STDERR_FILENO)
+		fd = open("/dev/null", O_RDONLY);
+	if (fd > STDERR_FILENO)
+		close(fd);
 }
 
 int main(int argc, char **argv)
 {
 	struct arguments arguments = {.path = DEFAULT_PATH};
 
+	hold_standard_descriptors();
 	if (tls_memory_wipe_on_free() < 0)
 		abort(); /* a library of ours has called OpenSSL already: a fault of the build */
 	argp_parse(&argp, argc, argv, 0, NULL, &arguments);

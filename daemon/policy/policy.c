@@ -289,6 +289,7 @@ const char *policy_rule_name(enum policy_rule rule)
 		[POLICY_RULE_PASSWORD] = "password",
 		[POLICY_RULE_BUDGET] = "budget",
 		[POLICY_RULE_BUSY] = "busy",
+		[POLICY_RULE_AUDIT] = "audit",
 	};
 
 	return NAMES[rule];

@@ -28,6 +28,7 @@ enum policy_rule {
 	POLICY_RULE_PASSWORD, /* G7: remote passwords are refused, or were wrong too often */
 	POLICY_RULE_BUDGET,   /* G9: more requests per second than the policy has */
 	POLICY_RULE_BUSY,     /* G9: no turn among those who ask the same PLC */
+	POLICY_RULE_AUDIT,    /* it changes something and cannot be written down first */
 	POLICY_RULES,
 };
 

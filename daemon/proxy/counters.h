@@ -35,6 +35,7 @@ struct counters {
 	atomic_ullong bytes_to_plc[SESSION_ROLES],
 		bytes_from_plc[SESSION_ROLES];                              /* of ended ones */
 	atomic_uint relaying[SESSION_ROLES][COUNTERS_PATHS][RELAY_ENGINES]; /* gauge */
+	atomic_ullong audit_written, audit_lost; /* lines of the audit record */
 };
 
 /* "full", "resumed", "failed", "timeout", "evicted". */

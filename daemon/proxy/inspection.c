@@ -222,6 +222,11 @@ static bool asks_password(const struct mc_request *request)
 	       (request->command == COMMAND_UNLOCK || request->command == COMMAND_LOCK);
 }
 
+static bool gateway_unlocks(const struct session *session, const struct mc_request *request)
+{
+	return session->plc->remote_password == CONFIG_PASSWORD_GATEWAY && asks_password(request);
+}
+
 /* What the policy does not know: how long it has waited, and how often passwords were wrong. */
 static void judge_more(struct inspection *inspection, const struct mc_request *request,
 		       struct policy_verdict *verdict)
@@ -245,6 +250,29 @@ static void ended(struct inspection *inspection)
 	inspection->sent = 0;
 	inspection->recorded = false;
 	end_turn(inspection);
+}
+
+static void count_try(struct inspection *inspection, bool answered, uint16_t end_code)
+{
+	bool wrong = !answered ||
+		     (end_code != 0 && end_code != END_COMMAND && end_code != END_OTHER_HOLDS_IT);
+
+	if (inspection->tries_password)
+		password_tries_end(&inspection->session->plant->tries, wrong, clock_now());
+	inspection->tries_password = false;
+}
+
+/* What may go is written down first; what cannot be is refused. */
+static void write_down(struct inspection *inspection, const struct mc_request *request,
+		       struct policy_verdict *verdict)
+{
+	const struct session *session = inspection->session;
+
+	inspection->recorded = audit_wants(session, verdict->access.class);
+	if (!inspection->recorded || audit_request(session, request, &verdict->access))
+		return;
+	count_try(inspection, true, 0); /* it was none: the PLC does not get it */
+	policy_refuse(request, POLICY_RULE_AUDIT, verdict);
 }
 
 /* The answer that refuses it. */
@@ -273,9 +301,6 @@ static void passes(struct inspection *inspection, const struct mc_request *reque
 	inspection->allowed = wished > allowed ? wished : allowed;
 	inspection->size = length;
 	mc_answer_expect(&inspection->echo, request, access);
-	inspection->recorded = audit_wants(session, access->class);
-	if (inspection->recorded)
-		audit_request(session, request, access);
 	atomic_fetch_add_explicit(&session->account->requests[access->class], 1,
 				  memory_order_relaxed);
 	set_timer(inspection, inspection->sent + inspection->allowed);
@@ -298,7 +323,7 @@ static size_t answer_here(struct inspection *inspection, const struct mc_request
 
 	if (verdict->rule != POLICY_RULE_NONE)
 		size = refuse(inspection, request, verdict, answer);
-	else if (session->plc->remote_password == CONFIG_PASSWORD_GATEWAY && asks_password(request))
+	else if (gateway_unlocks(session, request))
 		/* It is unlocked already, and stays so: nothing is asked of the PLC. */
 		size = mc_frame_put_answer(request, NULL, 0, answer, MC_FRAME_ERROR_SIZE);
 	else
@@ -329,6 +354,8 @@ size_t inspection_judge(struct session *session, const uint8_t *bytes, size_t le
 		verdict.rule = POLICY_RULE_NONE;
 	}
 	judge_more(inspection, &request, &verdict);
+	if (verdict.rule == POLICY_RULE_NONE && !gateway_unlocks(session, &request))
+		write_down(inspection, &request, &verdict);
 	size = answer_here(inspection, &request, &verdict, answer);
 	if (size == 0 && session->state != SESSION_CLOSED)
 		passes(inspection, &request, &verdict.access, length);
@@ -351,16 +378,6 @@ bool inspection_unasked(struct session *session)
 		return false;
 	session_close(session, SESSION_REASON_BAD_ANSWER, "an answer that nobody had asked for");
 	return true;
-}
-
-static void count_try(struct inspection *inspection, bool answered, uint16_t end_code)
-{
-	bool wrong = !answered ||
-		     (end_code != 0 && end_code != END_COMMAND && end_code != END_OTHER_HOLDS_IT);
-
-	if (inspection->tries_password)
-		password_tries_end(&inspection->session->plant->tries, wrong, clock_now());
-	inspection->tries_password = false;
 }
 
 bool inspection_answered(struct session *session, const uint8_t *bytes, size_t size, size_t length)

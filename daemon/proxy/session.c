@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/slab.h"
+#include "proxy/audit.h"
 #include "proxy/counters.h"
 #include "proxy/inspection.h"
 #include "proxy/relay.h"
@@ -218,69 +219,64 @@ enum relay_engine session_engine(const struct session *session)
 }
 
 /* Who and where; the same fields in the opening and the closing line. */
-static void log_parties(struct log_entry *entry, const struct session *session)
+static void put_parties(struct line *line, const struct session *session)
 {
 	char text[ADDRESS_TEXT_SIZE];
 
-	log_field(entry, "session", "%llu", (unsigned long long)session->id);
-	log_field(entry, "role", "%s", session->role == SESSION_EDGE ? "edge" : "gateway");
-	log_field(entry, "client", "%s", address_print(&session->client, text));
+	line_number(line, "session", session->id);
+	line_text(line, "role", "%s", session->role == SESSION_EDGE ? "edge" : "gateway");
+	line_text(line, "client", "%s", address_print(&session->client, text));
 	if (session->edge_address.any.sa_family != AF_UNSPEC)
-		log_field(entry, "edge", "%s", address_print(&session->edge_address, text));
+		line_text(line, "edge", "%s", address_print(&session->edge_address, text));
 	if (session->identity != NULL)
-		log_field(entry, "identity", "%s", session->identity->name);
+		line_text(line, "identity", "%s", session->identity->name);
 	if (session->serial[0] != '\0')
-		log_field(entry, "serial", "%s", session->serial);
+		line_text(line, "serial", "%s", session->serial);
 	if (session->plc != NULL)
-		log_field(entry, "plc", "%s", session->plc->name);
+		line_text(line, "plc", "%s", session->plc->name);
 	if (session->role == SESSION_EDGE && session->route != NULL)
-		log_field(entry, "route", "%s", session->route->name);
+		line_text(line, "route", "%s", session->route->name);
 	if (session->destination.any.sa_family != AF_UNSPEC)
-		log_field(entry, "destination", "%s", address_print(&session->destination, text));
+		line_text(line, "destination", "%s", address_print(&session->destination, text));
 	if (session->tls_version != NULL) {
-		log_field(entry, "tls", "%s", session->tls_version);
-		log_field(entry, "cipher", "%s", session->tls_cipher);
-		log_field(entry, "resumed", "%s", session->resumed ? "yes" : "no");
-		log_field(entry, "records", "%s",
+		line_text(line, "tls", "%s", session->tls_version);
+		line_text(line, "cipher", "%s", session->tls_cipher);
+		line_text(line, "resumed", "%s", session->resumed ? "yes" : "no");
+		line_text(line, "records", "%s",
 			  session_keys_in_kernel(session) ? "kernel" : "user");
 		if (session->user_why != NULL)
-			log_field(entry, "records-why", "%s", session->user_why);
-		log_field(entry, "relay", "%s", relay_engine_name(session_engine(session)));
+			line_text(line, "records-why", "%s", session->user_why);
+		line_text(line, "relay", "%s", relay_engine_name(session_engine(session)));
 	}
 }
 
-static void log_closed(const struct session *session, const char *detail)
+static void tell_closed(const struct session *session, const char *detail)
 {
 	const struct session_reason_row *reason = &session_reasons[session->reason];
-	struct log_entry entry;
+	struct line line;
 
-	log_begin(&entry, reason->level, "session-closed");
-	log_field(&entry, "reason", "%s", reason->name);
+	audit_begin(&line, session, reason->level, "session-closed");
+	line_text(&line, "reason", "%s", reason->name);
 	if (detail != NULL)
-		log_field(&entry, "detail", "%s", detail);
-	log_parties(&entry, session);
-	log_field(&entry, "requests", "%llu",
-		  (unsigned long long)session->directions[LEG_NEAR].frames);
-	log_field(&entry, "answers", "%llu",
-		  (unsigned long long)session->directions[LEG_FAR].frames);
+		line_text(&line, "detail", "%s", detail);
+	put_parties(&line, session);
+	line_number(&line, "requests", session->directions[LEG_NEAR].frames);
+	line_number(&line, "answers", session->directions[LEG_FAR].frames);
 	if (session->inspection != NULL)
-		log_field(&entry, "refused", "%u", session->refused);
-	log_field(&entry, "bytes-to-plc", "%llu",
-		  (unsigned long long)session->directions[LEG_NEAR].bytes);
-	log_field(&entry, "bytes-from-plc", "%llu",
-		  (unsigned long long)session->directions[LEG_FAR].bytes);
-	log_field(&entry, "seconds", "%.3f",
-		  (double)(clock_now() - session->started) / (double)CLOCK_SEC);
-	log_end(&entry);
+		line_number(&line, "refused", session->refused);
+	line_number(&line, "bytes-to-plc", session->directions[LEG_NEAR].bytes);
+	line_number(&line, "bytes-from-plc", session->directions[LEG_FAR].bytes);
+	line_seconds(&line, "seconds", clock_now() - session->started);
+	audit_tell(session, reason->level, &line);
 }
 
-static void log_opened(const struct session *session)
+static void tell_opened(const struct session *session)
 {
-	struct log_entry entry;
+	struct line line;
 
-	log_begin(&entry, LOG_LEVEL_INFO, "session-open");
-	log_parties(&entry, session);
-	log_end(&entry);
+	audit_begin(&line, session, LOG_LEVEL_INFO, "session-open");
+	put_parties(&line, session);
+	audit_tell(session, LOG_LEVEL_INFO, &line);
 }
 
 void session_enter(struct session *session, enum session_state state)
@@ -298,7 +294,7 @@ void session_enter(struct session *session, enum session_state state)
 	counters_session_enters(session->worker->counters, session, state);
 	session->state = state;
 	if (state == SESSION_RELAYING)
-		log_opened(session);
+		tell_opened(session);
 }
 
 static bool nothing_in_flight(const struct session *session)
@@ -347,7 +343,7 @@ void session_close(struct session *session, enum session_reason reason, const ch
 		return;
 	session->reason = reason;
 	inspection_end(session);
-	log_closed(session, detail);
+	tell_closed(session, detail);
 	session_enter(session, SESSION_CLOSED);
 	timer_stop(timers, &session->directions[LEG_NEAR].frame_rest);
 	timer_stop(timers, &session->directions[LEG_FAR].frame_rest);

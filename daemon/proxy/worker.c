@@ -297,7 +297,7 @@ static int start(struct worker *worker)
 
 int worker_new(unsigned int number, const struct capabilities *capabilities,
 	       struct snapshot *snapshot, struct handshake_pool *pool, struct counters *counters,
-	       struct worker **out)
+	       struct audit_file *audit, struct worker **out)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
 	int error;
@@ -308,6 +308,7 @@ int worker_new(unsigned int number, const struct capabilities *capabilities,
 	worker->capabilities = capabilities;
 	worker->pool = pool;
 	worker->counters = counters;
+	worker->audit = audit;
 	worker->snapshot = snapshot_reference(snapshot);
 	worker->owner.complete = completed;
 	worker->woken.complete = woken;

@@ -6,6 +6,7 @@
 #ifndef MCSEAL_PROXY_WORKER_H
 #define MCSEAL_PROXY_WORKER_H
 
+#include "proxy/audit_file.h"
 #include "proxy/handshake_pool.h"
 #include "proxy/inbox.h"
 #include "proxy/session.h"
@@ -41,6 +42,7 @@ struct worker {
 	struct pipe_pool *pipes;
 	struct buffer_pool *buffers;
 	struct counters *counters; /* of all workers */
+	struct audit_file *audit;  /* of all workers */
 
 	pthread_t thread;
 	const struct capabilities *capabilities;
@@ -56,11 +58,11 @@ struct worker {
 
 /*
  * Opens all listeners of the configuration (logging the one that fails) and starts the thread.
- * `capabilities` and `counters` outlive the worker. Blocks until it runs. 0 or -errno.
+ * `capabilities`, `counters` and `audit` outlive the worker. Blocks until it runs. 0 or -errno.
  */
 int worker_new(unsigned int number, const struct capabilities *capabilities,
 	       struct snapshot *snapshot, struct handshake_pool *pool, struct counters *counters,
-	       struct worker **worker);
+	       struct audit_file *audit, struct worker **worker);
 /*
  * From now on connections, and the sessions that there are, are under `snapshot`, which has the
  * same edges and gateways (config_compare_listeners()). Returns when the thread has done it.

@@ -12,14 +12,14 @@ ROUNDS = 500
 
 @pytest.mark.parametrize("engine", lab.engines())
 def test_no_allocations(tmp_path, monkeypatch, engine):
-    """Edge and gateway together; short and long answers, writes, and refusals."""
+    """Edge and gateway together; short and long answers, writes, refusals, and the record."""
     counter = tmp_path / "allocations"
     counter.write_bytes(bytes(8))
     monkeypatch.setenv("LD_PRELOAD", str(lab.BUILD / "count_allocations.so"))
     monkeypatch.setenv("MCSEAL_ALLOCATIONS", str(counter))
     site = lab.Site(tmp_path, engine=engine, policies='policy "some" { read = { "D" } }',
                     rights='policy = "some"', plc_section="requests_at_once = 1",
-                    head="audit { reads = yes }")
+                    head=f'audit {{ file = "{tmp_path}/audit" reads = yes values = yes }}')
     monkeypatch.delenv("LD_PRELOAD")
     frames = [lab.read_words(0, 1), lab.read_words(0, 960), lab.write_words(0, [1])]
 
