@@ -47,6 +47,8 @@ int reload(struct reload *reload)
 		return refuse(-EOPNOTSUPP, difference);
 	}
 	error = plant_configure(next->plant, next->config);
+	if (error == 0)
+		error = audit_file_configure(reload->audit, next->config->audit.file);
 	if (error < 0) {
 		snapshot_release(next);
 		return refuse(error, strerrordesc_np(-error));

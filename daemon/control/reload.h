@@ -6,11 +6,13 @@
 #ifndef MCSEAL_CONTROL_RELOAD_H
 #define MCSEAL_CONTROL_RELOAD_H
 
+#include "proxy/audit_file.h"
 #include "proxy/worker.h"
 
 struct reload {
 	const char *path;
 	struct snapshot *snapshot; /* in force: a reference */
+	struct audit_file *audit;
 	struct worker **workers;
 	unsigned int worker_count;
 };

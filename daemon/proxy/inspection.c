@@ -24,7 +24,6 @@
 #include "proxy/relay.h"
 #include "proxy/worker.h"
 
-
 /* Remote password, unlock and lock; what an answer says when the password itself was not wrong. */
 enum {
 	COMMAND_UNLOCK = 0x1630,

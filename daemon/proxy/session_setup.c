@@ -444,9 +444,9 @@ static void look_at_first(struct session *session)
 		leg_receive(near, false);
 		begin_dialing(session);
 	} else if (split == MC_SPLIT_BAD) {
-		session_close(session, SESSION_REASON_BAD_REQUEST,
-			      mc_stream_foreign(buffer_bytes(&near->input),
-						buffer_size(&near->input)));
+		session_close(
+			session, SESSION_REASON_BAD_REQUEST,
+			mc_stream_foreign(buffer_bytes(&near->input), buffer_size(&near->input)));
 	} else if (near->ended && begun) {
 		session_close(session, SESSION_REASON_CLIENT_TRUNCATED,
 			      "connection ended inside a frame");
