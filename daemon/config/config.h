@@ -26,6 +26,9 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+/* Where the daemon listens for `mcseal`, unless the file says otherwise. */
+#define CONFIG_CONTROL_SOCKET "/run/mcseal/control"
+
 #define CONFIG_FRAME_MAX_DEFAULT 8200 /* Keyence PLCs use frames of up to 8,194 bytes */
 /* 4E in ASCII: 26 characters up to the data length, which tells at most 65,535 more. */
 #define CONFIG_FRAME_MAX         65561
@@ -317,7 +320,8 @@ struct config {
 	unsigned int workers; /* 0: one per core, at most 4 */
 	enum config_engine engine;
 	enum config_ktls ktls; /* never CONFIG_KTLS_DEFAULT */
-	uint32_t mark; /* SO_MARK of the daemon's own sockets; 0: none. Default 0x4d430001 */
+	uint32_t mark;        /* SO_MARK of the daemon's own sockets; 0: none. Default 0x4d430001 */
+	char *control_socket; /* "": none */
 	struct config_timeouts timeouts;
 	struct config_limits limits;
 	struct config_nft nft;

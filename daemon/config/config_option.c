@@ -349,6 +349,7 @@ static const struct config_option options[] = {
 	{"engine", &config_type_word, "auto", AT(engine), .words = engines},
 	{"ktls", &config_type_word, "auto", AT(ktls), .words = ktls},
 	{"mark", &config_type_mark, "0x4d430001", AT(mark)},
+	{"control_socket", &config_type_socket, CONFIG_CONTROL_SOCKET, AT(control_socket)},
 };
 
 static const struct config_section sections[] = {

@@ -11,7 +11,9 @@
 #include <net/if.h>
 #include <pwd.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #define NAME_LENGTH_MAX 63 /* a DNS label: a PLC's own name may come as SNI */
 #define CGROUP_ROOT     "/sys/fs/cgroup"
@@ -486,6 +488,25 @@ const struct config_type config_type_path = {
 	.expected = "an absolute path",
 	.size = sizeof(char *),
 	.read = read_path,
+	.print = config_value_print_text,
+	.release = config_value_free_text,
+	.present = config_value_has_text,
+};
+
+/* What fits into a struct sockaddr_un, unix(7). */
+static int read_socket(const struct config_place *place, const char *text, void *value)
+{
+	if (*text == '\0')
+		return config_value_copy(text, value);
+	if (strlen(text) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+		return -EINVAL;
+	return read_path(place, text, value);
+}
+
+const struct config_type config_type_socket = {
+	.expected = "an absolute path of at most 107 bytes, or \"\" for none",
+	.size = sizeof(char *),
+	.read = read_socket,
 	.print = config_value_print_text,
 	.release = config_value_free_text,
 	.present = config_value_has_text,

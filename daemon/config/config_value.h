@@ -46,7 +46,8 @@ extern const struct config_type config_type_destination;
 extern const struct config_type config_type_user;
 extern const struct config_type config_type_cgroup;
 extern const struct config_type config_type_interface;
-extern const struct config_type config_type_path; /* absolute; the file is not looked at */
+extern const struct config_type config_type_path;   /* absolute; the file is not looked at */
+extern const struct config_type config_type_socket; /* absolute, or "" for none */
 extern const struct config_type config_type_match;
 /* What policies are made of, see config_policy.c. */
 extern const struct config_type config_type_command;

@@ -21,6 +21,7 @@ static void test_defaults(void **state)
 	assert_int_equal(config->workers, 0);
 	assert_int_equal(config->engine, CONFIG_ENGINE_AUTO);
 	assert_int_equal(config->mark, 0x4d430001);
+	assert_string_equal(config->control_socket, "/run/mcseal/control");
 	assert_int_equal(config->timeouts.handshake, 3 * CLOCK_SEC);
 	assert_int_equal(config->timeouts.proxy_header, CLOCK_SEC);
 	assert_int_equal(config->timeouts.dial_gateway, 1500 * CLOCK_MS);
@@ -61,6 +62,7 @@ static const char full[] =
 	"timeouts { handshake = 0.25 keepalive_idle = 7 plc_reopen = 0 user_timeout = 1.000001 }\n"
 	"limits { sessions = 5 handshakes = 6 frame = 256 key_records = 4294967295 } "
 	"audit { file = \"@/audit.jsonl\" reads = yes values = yes failure = continue }\n"
+	"control_socket = \"\"\n"
 	"plc \"p1\" {\n"
 	"  address = fd30::10 sni = { \"a.example\", \"B.example\" }\n"
 	"  port \"5007\" { connections = 4 }\n"
@@ -158,6 +160,7 @@ static void test_everything_set(void **state)
 	assert_int_equal(config->ktls, CONFIG_KTLS_OFF);
 	assert_int_equal(config->gateways[0].ktls, CONFIG_KTLS_REQUIRED);
 	assert_int_equal(config->mark, 77);
+	assert_string_equal(config->control_socket, "");
 	assert_int_equal(config->timeouts.handshake, 250 * CLOCK_MS);
 	assert_int_equal(config->timeouts.plc_reopen, 0);
 	assert_int_equal(config->timeouts.user_timeout, CLOCK_SEC + 1);
@@ -170,6 +173,20 @@ static void test_everything_set(void **state)
 	assert_int_equal(config->gateways[0].fixed_port, 5006);
 	assert_int_equal(config->gateways[0].listen_count, 2);
 	check_full_edge(&config->edges[0]);
+	drop(&outcome);
+}
+
+static void test_longest_socket_path(void **state)
+{
+	char path[108] = "/", text[512];
+	struct outcome outcome;
+
+	(void)state;
+	memset(path + 1, 'a', sizeof(path) - 2);
+	path[sizeof(path) - 1] = '\0';
+	snprintf(text, sizeof(text), "control_socket = \"%s\"\n" VALID, path);
+	outcome = load_valid(text);
+	assert_string_equal(outcome.config->control_socket, path);
 	drop(&outcome);
 }
 
@@ -603,6 +620,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_everything_set),
+		cmocka_unit_test(test_longest_socket_path),
 		cmocka_unit_test(test_dump_parses_back),
 		cmocka_unit_test(test_syntax),
 		cmocka_unit_test(test_file),

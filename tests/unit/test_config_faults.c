@@ -2,6 +2,9 @@
 /* Every message about a bad configuration, with its line. */
 #include "config_fixture.h"
 
+#define A9       "aaaaaaaaa"
+#define PATH_108 "/a/aaaaaa" A9 A9 A9 A9 A9 A9 A9 A9 A9 A9 A9 /* no room for the zero byte */
+
 struct fault {
 	const char *text;
 	int line;
@@ -68,6 +71,11 @@ static const struct fault faults[] = {
 	{"mark = 4294967296\n" VALID, 1, "mark: '4294967296' is not valid"},
 	{"mark = 0x\n" VALID, 1, "mark: '0x' is not valid"},
 	{"mark = 4d\n" VALID, 1, "mark: '4d' is not valid"},
+	{"control_socket = run\n" VALID, 1,
+	 "control_socket: 'run' is not valid, expected an absolute path of at most 107 bytes, or "
+	 "\"\" for none"},
+	{"control_socket = \"/\"\n" VALID, 1, "control_socket: '/' is not valid"},
+	{"control_socket = \"" PATH_108 "\"\n" VALID, 1, "is not valid, expected an absolute path"},
 	{"timeouts { handshake = 0 }\n" VALID, 1,
 	 "handshake: 0 is out of range, expected 0.01 to 600"},
 	{"timeouts { handshake = 601 }\n" VALID, 1, "handshake: 601 is out of range"},
