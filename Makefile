@@ -21,7 +21,7 @@ B       := build/$(FLAVOUR)
 
 # --- what is built from what --------------------------------------------------------------------
 
-FOLDERS      := base mc config ring net tls policy plant proxy
+FOLDERS      := base mc config ring net tls policy plant proxy control
 LIB_SOURCES  := $(foreach folder,$(FOLDERS),$(wildcard daemon/$(folder)/*.c))
 PROGRAMS     := mcseald mcseal-nft mcplc mcping
 mcseald_SOURCES := daemon/main.c
@@ -54,7 +54,7 @@ EXTRA_fuzz_mc_request := $(MCPLC_CORE)
 
 # --- how -----------------------------------------------------------------------------------------
 
-LIBRARIES    := libssl libcrypto liburing libconfuse
+LIBRARIES    := libssl libcrypto liburing libconfuse libsystemd jansson
 # Of the rules program, which is never linked with OpenSSL: only what it includes from daemon/.
 NFT_LIBRARIES := libnftnl libmnl libnetfilter_conntrack jansson
 NEEDS_BUILD  := $(filter-out clean help test check-vm demo demo-vm check-style,$(or $(MAKECMDGOALS),all))
