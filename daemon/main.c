@@ -6,6 +6,8 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "control/control.h"
+#include "control/reload.h"
 #include "net/socket.h"
 #include "plant/plant.h"
 #include "proxy/audit_file.h"
@@ -24,6 +26,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <systemd/sd-event.h>
 
 #define DEFAULT_PATH      "/etc/mcseal/mcseald.conf"
 #define WORKERS_MAX       256
@@ -67,21 +70,6 @@ static const struct argp argp = {
 	       "both.\n"
 	       "\vFILE is " DEFAULT_PATH " unless given. Its format is told in mcseald.conf.md.",
 };
-
-/* Files are judged whole: the configuration's text, then every certificate that it names. */
-static int load(const char *path, struct plant *plant, struct snapshot **snapshot)
-{
-	struct config *config;
-	int error = config_judge(path, stderr, &config), certificates;
-
-	if (config == NULL)
-		return error < 0 ? error : -EINVAL;
-	log_set_level(config->log_level);
-	certificates = snapshot_new(config, plant, stderr, snapshot);
-	if (error < 0 && certificates == 0)
-		snapshot_release(*snapshot);
-	return error < 0 ? error : certificates;
-}
 
 static unsigned int worker_count(const struct config *config)
 {
@@ -153,48 +141,121 @@ static void stop_workers(struct worker **workers, unsigned int count, struct han
 	handshake_pool_free(pool);
 }
 
-static void wait_for_end(const sigset_t *signals, struct audit_file *audit)
-{
-	int number = sigwaitinfo(signals, NULL);
+/* --- what this thread waits for ------------------------------------------------------------- */
 
-	while (number < 0 || number == SIGUSR1) {
-		if (number == SIGUSR1)
-			audit_file_reopen(audit);
-		number = sigwaitinfo(signals, NULL);
-	}
-	log_simple(LOG_LEVEL_INFO, "stopping", "signal", "%s", sigabbrev_np(number));
+static int told_to_end(sd_event_source *source, const struct signalfd_siginfo *signal,
+		       void *context)
+{
+	(void)context;
+	log_simple(LOG_LEVEL_INFO, "stopping", "signal", "%s",
+		   sigabbrev_np((int)signal->ssi_signo));
+	return sd_event_exit(sd_event_source_get_event(source), 0);
 }
 
-static int serve(struct snapshot *snapshot, struct audit_file *audit, const sigset_t *signals)
+static int told_to_reload(sd_event_source *source, const struct signalfd_siginfo *signal,
+			  void *context)
+{
+	(void)source;
+	(void)signal;
+	(void)reload(context); /* it has said what came of it */
+	return 0;
+}
+
+static int told_to_reopen(sd_event_source *source, const struct signalfd_siginfo *signal,
+			  void *context)
+{
+	const struct reload *running = context;
+
+	(void)source;
+	(void)signal;
+	audit_file_reopen(running->audit);
+	return 0;
+}
+
+/* Each with who is told. All are blocked, in every thread. */
+static const struct {
+	int number;
+	sd_event_signal_handler_t told;
+} SIGNALS[] = {
+	{SIGTERM, told_to_end},
+	{SIGINT, told_to_end},
+	{SIGHUP, told_to_reload},
+	{SIGUSR1, told_to_reopen},
+};
+
+static void block_signals(void)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	for (size_t i = 0; i < ARRAY_SIZE(SIGNALS); i++)
+		sigaddset(&signals, SIGNALS[i].number);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread: all inherit it */
+}
+
+static int new_loop(sd_event **loop, struct reload *running)
+{
+	int error = sd_event_new(loop);
+
+	for (size_t i = 0; i < ARRAY_SIZE(SIGNALS) && error >= 0; i++)
+		error = sd_event_add_signal(*loop, NULL, SIGNALS[i].number, SIGNALS[i].told,
+					    running);
+	return error < 0 ? error : 0;
+}
+
+/* Everything runs: this thread waits for signals and for who asks at the control socket. */
+static int wait_for_end(sd_event *loop, const struct reload *running, struct counters *counters)
+{
+	struct control_context context = {running->snapshot->plant, counters, time(NULL)};
+	const char *path = running->snapshot->config->control_socket;
+	struct control *control = NULL;
+	int error;
+
+	if (*path != '\0') /* without it everything else goes on; it has said why */
+		(void)control_new(loop, path, &control_commands, &context, &control);
+	log_simple(LOG_LEVEL_INFO, "ready", "workers", "%u", running->worker_count);
+	error = sd_event_loop(loop);
+	if (error < 0)
+		log_simple(LOG_LEVEL_ERROR, "loop-failed", "error", "%s", strerrordesc_np(-error));
+	control_free(control);
+	return error < 0 ? error : 0;
+}
+
+/* --- start and end -------------------------------------------------------------------------- */
+
+static int serve(struct reload *running)
 {
 	struct worker *workers[WORKERS_MAX] = {0};
 	struct handshake_pool *pool = NULL;
-	const struct config *config = snapshot->config;
-	unsigned int count = worker_count(config);
+	const struct config *config = running->snapshot->config;
 	struct capabilities capabilities = {0}; /* constant from the first thread on */
 	struct counters counters = {0};
+	sd_event *loop = NULL;
 	int error = choose(&capabilities, config);
 
+	running->workers = workers;
+	running->worker_count = worker_count(config);
+	if (error == 0)
+		error = new_loop(&loop, running);
 	if (error == 0)
 		error = handshake_pool_new(&capabilities, HANDSHAKE_THREADS,
 					   config->limits.handshakes, &pool);
 	if (error == 0)
-		error = start_workers(workers, count, &capabilities, snapshot, pool, &counters,
-				      audit);
-	if (error == 0) {
-		log_simple(LOG_LEVEL_INFO, "ready", "workers", "%u", count);
-		wait_for_end(signals, audit);
-	} else {
+		error = start_workers(workers, running->worker_count, &capabilities,
+				      running->snapshot, pool, &counters, running->audit);
+	if (error == 0)
+		error = wait_for_end(loop, running, &counters);
+	else
 		log_simple(LOG_LEVEL_ERROR, "start-failed", "error", "%s", strerrordesc_np(-error));
-	}
-	stop_workers(workers, count, pool);
+	stop_workers(workers, running->worker_count, pool);
+	sd_event_unref(loop);
 	return error;
 }
 
 static int check(const char *path)
 {
 	struct snapshot *snapshot = NULL;
-	int error = load(path, NULL, &snapshot);
+	int error = snapshot_load(path, NULL, stderr, &snapshot);
 
 	if (error < 0)
 		return 1;
@@ -203,42 +264,43 @@ static int check(const char *path)
 	return 0;
 }
 
-static int run(const struct arguments *arguments)
+/* What lasts as long as the daemon, and the first configuration. */
+static int load(struct reload *running, struct plant **plant)
 {
-	struct snapshot *snapshot = NULL;
-	struct plant *plant = NULL;
-	struct audit_file *audit = NULL;
-	sigset_t signals;
-	int error = plant_new(&plant);
+	int error = plant_new(plant);
 
 	if (error == 0)
-		error = audit_file_new(&audit);
+		error = audit_file_new(&running->audit);
 	if (error == 0)
-		error = load(arguments->path, plant, &snapshot);
+		error = snapshot_load(running->path, *plant, stderr, &running->snapshot);
+	if (error < 0)
+		return error;
+	log_set_level(running->snapshot->config->log_level);
+	error = plant_configure(*plant, running->snapshot->config);
 	if (error == 0)
-		error = plant_configure(plant, snapshot->config);
-	if (error == 0)
-		error = audit_file_configure(audit, snapshot->config->audit.file);
-	if (error != 0) {
-		audit_file_free(audit);
-		plant_free(plant);
-		return 1;
+		error = audit_file_configure(running->audit, running->snapshot->config->audit.file);
+	return error;
+}
+
+static int run(const char *path)
+{
+	struct reload running = {.path = path};
+	struct plant *plant = NULL;
+	int error = load(&running, &plant);
+
+	if (error == 0) {
+		/* Keys are in this memory: no core dumps, no ptrace by the same user. */
+		(void)prctl(PR_SET_DUMPABLE, 0);
+		signal(SIGPIPE, SIG_IGN);
+		signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, no end */
+		block_signals();
+		raise_descriptor_limit();
+		drop_mark_if_forbidden(running.snapshot);
+		error = serve(&running);
 	}
-	/* Keys are in this memory: no core dumps, no ptrace by the same user. */
-	(void)prctl(PR_SET_DUMPABLE, 0);
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow further is an error, no end */
-	signal(SIGHUP, SIG_IGN);  /* a closed terminal must not end every session */
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGUSR1);
-	pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread: all inherit it */
-	raise_descriptor_limit();
-	drop_mark_if_forbidden(snapshot);
-	error = serve(snapshot, audit, &signals);
-	snapshot_release(snapshot);
-	audit_file_free(audit);
+	if (running.snapshot != NULL)
+		snapshot_release(running.snapshot);
+	audit_file_free(running.audit);
 	plant_free(plant);
 	return error < 0 ? 1 : 0;
 }
@@ -265,5 +327,5 @@ int main(int argc, char **argv)
 	if (tls_memory_wipe_on_free() < 0)
 		abort(); /* a library of ours has called OpenSSL already: a fault of the build */
 	argp_parse(&argp, argc, argv, 0, NULL, &arguments);
-	return arguments.check ? check(arguments.path) : run(&arguments);
+	return arguments.check ? check(arguments.path) : run(arguments.path);
 }
