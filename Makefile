@@ -51,6 +51,10 @@ EXTRA_test_nft_plan := $(patsubst %,nft-rules/%.c,plan plan_edge plan_gateway pl
 LIBS_test_nft_plan := -ljansson
 LIBS_test_line := -ljansson
 EXTRA_fuzz_mc_request := $(MCPLC_CORE)
+LEARNING := $(patsubst %,daemon/ctl/%.c,learn seen audit_record point_set)
+EXTRA_test_audit_record := $(LEARNING)
+EXTRA_test_learn := $(LEARNING)
+EXTRA_fuzz_learn := $(LEARNING)
 
 # --- how -----------------------------------------------------------------------------------------
 
