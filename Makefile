@@ -23,8 +23,9 @@ B       := build/$(FLAVOUR)
 
 FOLDERS      := base mc config ring net tls policy plant proxy control
 LIB_SOURCES  := $(foreach folder,$(FOLDERS),$(wildcard daemon/$(folder)/*.c))
-PROGRAMS     := mcseald mcseal-nft mcplc mcping
+PROGRAMS     := mcseald mcseal mcseal-nft mcplc mcping
 mcseald_SOURCES := daemon/main.c
+mcseal_SOURCES  := $(wildcard daemon/ctl/*.c)
 mcseal-nft_SOURCES := $(wildcard nft-rules/*.c)
 mcplc_SOURCES   := $(wildcard tools/mcplc*.c)
 mcping_SOURCES  := $(wildcard tools/mcping*.c)
@@ -158,7 +159,7 @@ format: ## clang-format every C file in place
 install: all ## install below PREFIX (DESTDIR is honoured)
 	install -v -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR)/examples
 	install -v -m 0755 $(B)/mcseald $(B)/mcseal-nft $(DESTDIR)$(SBINDIR)/
-	install -v -m 0755 $(B)/mcping $(B)/mcplc $(DESTDIR)$(BINDIR)/
+	install -v -m 0755 $(B)/mcseal $(B)/mcping $(B)/mcplc $(DESTDIR)$(BINDIR)/
 	install -v -m 0755 certs/mcseal-pki $(DESTDIR)$(BINDIR)/mcseal-pki
 	install -v -m 0644 README.md docs/*.md docs/*.example $(DESTDIR)$(DOCDIR)/
 	install -v -m 0644 docs/examples/* $(DESTDIR)$(DOCDIR)/examples/
@@ -169,7 +170,7 @@ install: all ## install below PREFIX (DESTDIR is honoured)
 	chmod 0644 $(DESTDIR)$(UNITDIR)/mcseald.service
 
 uninstall: ## remove what install put there; configuration and keys stay
-	rm -f $(addprefix $(DESTDIR)$(SBINDIR)/,mcseald mcseal-nft) $(addprefix $(DESTDIR)$(BINDIR)/,mcping mcplc mcseal-pki)
+	rm -f $(addprefix $(DESTDIR)$(SBINDIR)/,mcseald mcseal-nft) $(addprefix $(DESTDIR)$(BINDIR)/,mcseal mcping mcplc mcseal-pki)
 	rm -f $(DESTDIR)$(UNITDIR)/mcseald.service
 	rm -rf $(DESTDIR)$(DOCDIR) $(DESTDIR)$(DATADIR)/mcseal
 

@@ -146,6 +146,8 @@ def test_install_and_uninstall(tmp_path):
     lab.run("make", "install", f"DESTDIR={tmp_path}", "PREFIX=/usr", f"FLAVOUR={lab.BUILD.name}",
             cwd=lab.ROOT, timeout=300)
     for name in ("usr/sbin/mcseald", "usr/bin/mcping", "usr/bin/mcplc", "usr/bin/mcseal-pki",
+                 "usr/bin/mcseal", "usr/share/doc/mcseal/examples/grafana-mcseal.json",
+                 "usr/share/doc/mcseal/examples/mcseal-metrics@.service",
                  "usr/sbin/mcseal-nft", "usr/share/doc/mcseal/README.md",
                  "usr/share/doc/mcseal/nft.md", "usr/share/doc/mcseal/examples/gateway.nft",
                  "usr/share/doc/mcseal/examples/mcseal-nft.service",
