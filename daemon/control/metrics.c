@@ -89,6 +89,18 @@ static void print_pauses(const struct row *row, const struct view *view, FILE *f
 			  read_counter(&view->context->counters->accept_paused));
 }
 
+static void print_audit_written(const struct row *row, const struct view *view, FILE *file)
+{
+	exposition_sample(file, &row->metric, NULL,
+			  read_counter(&view->context->counters->audit_written));
+}
+
+static void print_audit_lost(const struct row *row, const struct view *view, FILE *file)
+{
+	exposition_sample(file, &row->metric, NULL,
+			  read_counter(&view->context->counters->audit_lost));
+}
+
 static void print_relaying(const struct row *row, const struct view *view, FILE *file)
 {
 	struct counters *counters = view->context->counters;
@@ -348,6 +360,12 @@ static const struct row ROWS[] = {
 	{{"mcseal_accept_pauses_total", "counter", {NULL},
 	  "Pauses in accepting because descriptors or memory had run out."},
 	 print_pauses, 0},
+	{{"mcseal_audit_lines_total", "counter", {NULL},
+	  "Lines written to the audit record."},
+	 print_audit_written, 0},
+	{{"mcseal_audit_lines_lost_total", "counter", {NULL},
+	  "Lines that the audit record could not take."},
+	 print_audit_lost, 0},
 	{{"mcseal_sessions", "gauge", {NULL},
 	  "Sessions, in whatever state; limits.sessions is for them."},
 	 print_sessions, 0},

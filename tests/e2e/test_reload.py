@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Another configuration while sessions live: they go on under it, or end with a reason."""
+import os
 import signal
 import struct
 import threading
@@ -32,7 +33,7 @@ def reload(daemon, old, new, outcome="reloaded"):
     assert old in text
     daemon.config.write_text(text.replace(old, new))
     count = len(daemon.lines(f" {outcome} "))
-    daemon.process.send_signal(signal.SIGHUP)
+    os.kill(daemon.pid, signal.SIGHUP)
     lab.wait_for(lambda: len(daemon.lines(f" {outcome} ")) > count, outcome)
 
 
@@ -50,7 +51,8 @@ def test_verdict_of_the_next_request(site):
             assert ask(sock, WRITE) == 0 == ask(sock, READ)
             reload(site.gateway, 'policy = "more"', 'policy = "some"')
         assert ask(sock, WRITE) == NOT_ALLOWED and ask(sock, READ) == 0
-    assert "reason=finished" in site.gateway.lines("session-closed")[0]
+    site.gateway.closed("finished")
+    assert site.gateway.reasons() == ["finished"]
 
 
 def test_faults_leave_all_as_it_was(site):
@@ -147,9 +149,12 @@ def test_no_answer_is_lost(tmp_path):
                     peer = Peer(sock, client_context(site.client_credentials)).handshake()
                     peer.send(READ)
                     assert struct.unpack("<H", peer.receive_frame()[11:13]) == (1,)
+                    peer.close_notify()
+                    sock.shutdown(1)
+                    assert peer.verdict() == "goodbye"
         finally:
             ends.set()
             for thread in threads:
                 thread.join()
         assert not errors, errors
-    assert not [line for line in site.gateway.lines("session-closed") if "finished" not in line]
+    assert set(site.gateway.reasons()) == {"finished"}

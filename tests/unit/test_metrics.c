@@ -113,6 +113,8 @@ static void the_daemon(void **state)
 	counters->accepted[SESSION_GATEWAY] = 12;
 	counters->not_accepted = 13;
 	counters->accept_paused = 14;
+	counters->audit_written = 141;
+	counters->audit_lost = 142;
 	counters->closed[SESSION_EDGE][SESSION_REASON_FINISHED] = 15;
 	counters->closed[SESSION_EDGE][SESSION_REASON_NO_ROUTE] = 2;
 	counters->closed[SESSION_GATEWAY][SESSION_REASON_PLC_BUSY] = 16;
@@ -126,6 +128,7 @@ static void the_daemon(void **state)
 	       "mcseal_sessions_accepted_total{role=\"edge\"} 11",
 	       "mcseal_sessions_accepted_total{role=\"gateway\"} 12",
 	       "mcseal_sessions_not_accepted_total 13", "mcseal_accept_pauses_total 14",
+	       "mcseal_audit_lines_total 141", "mcseal_audit_lines_lost_total 142",
 	       "mcseal_sessions_closed_total{role=\"edge\"} 17",
 	       "mcseal_sessions_closed_total{role=\"gateway\"} 16",
 	       "mcseal_sessions_closed_by_reason_total{role=\"edge\",reason=\"finished\"} 15",
