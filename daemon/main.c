@@ -248,6 +248,8 @@ static int serve(struct reload *running)
 	else
 		log_simple(LOG_LEVEL_ERROR, "start-failed", "error", "%s", strerrordesc_np(-error));
 	stop_workers(workers, running->worker_count, pool);
+	running->workers = NULL;
+	running->worker_count = 0;
 	sd_event_unref(loop);
 	return error;
 }
@@ -273,7 +275,7 @@ static int load(struct reload *running, struct plant **plant)
 		error = audit_file_new(&running->audit);
 	if (error == 0)
 		error = snapshot_load(running->path, *plant, stderr, &running->snapshot);
-	if (error < 0)
+	if (error != 0)
 		return error;
 	log_set_level(running->snapshot->config->log_level);
 	error = plant_configure(*plant, running->snapshot->config);
@@ -302,7 +304,7 @@ static int run(const char *path)
 		snapshot_release(running.snapshot);
 	audit_file_free(running.audit);
 	plant_free(plant);
-	return error < 0 ? 1 : 0;
+	return error != 0;
 }
 
 /*
