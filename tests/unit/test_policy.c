@@ -4,6 +4,7 @@
  * refused client is told.
  */
 #include "config_fixture.h"
+#include "mc_fixture.h"
 #include "mc_vectors.h"
 #include "policy/policy.h"
 
@@ -270,12 +271,70 @@ static void test_faults(void **state)
 	}
 }
 
+/* --- names that mean nearly the same ---------------------------------------------------------- */
+
+/* May somebody whose policy lists point 0 of `listed` read or write that of `asked`? */
+static enum policy_rule by_name(const struct mc_device *listed, const struct mc_device *asked,
+				enum mc_code code, uint16_t subcommand, bool write)
+{
+	struct config_points points = {.device = listed};
+	struct config_policy policy = {
+		.read = &points, .read_count = 1, .write = &points, .write_count = 1};
+	struct policy_verdict verdict;
+	struct composed composed;
+	char text[MC_DEVICE_TEXT_SIZE];
+	bool bits = asked->kind == MC_DEVICE_BIT;
+
+	compose(&composed, code, write ? 0x1401 : 0x0401, subcommand | bits);
+	put_device(&composed, mc_device_print(asked, 0, text));
+	if (composed.writer.error != MC_NUMBER_OK)
+		return POLICY_RULES; /* it has no such form */
+	put(&composed, 1, 2);
+	if (write && bits)
+		put_bits(&composed, 1);
+	else if (write)
+		put_zeros(&composed, 2);
+	composed_end(&composed);
+	policy_judge(&policy, &composed.request, &verdict);
+	return verdict.rule;
+}
+
+/*
+ * R and ZR, X and DX, T and its contact, D and SD: each is a device of its own here, whatever a
+ * CPU makes of it. Who was given one has not been given another.
+ */
+static void no_device_stands_for_another(void **state)
+{
+	unsigned int passed = 0, refused = 0;
+
+	(void)state;
+	for (size_t listed = 0; mc_device_at(listed) != NULL; listed++) {
+		for (size_t asked = 0; mc_device_at(asked) != NULL; asked++) {
+			FOR_BOTH(code)
+			{
+				for (unsigned int way = 0; way < 4; way++) {
+					enum policy_rule rule =
+						by_name(mc_device_at(listed), mc_device_at(asked),
+							code, way & 2, way & 1);
+
+					passed += rule == POLICY_RULE_NONE;
+					refused += rule == POLICY_RULE_READ ||
+						   rule == POLICY_RULE_WRITE;
+					if (listed != asked)
+						assert_int_not_equal(rule, POLICY_RULE_NONE);
+				}
+			}
+		}
+	}
+	assert_true(passed > 150 && refused > 5000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_verdicts),    cmocka_unit_test(test_vectors_without_a_policy),
 		cmocka_unit_test(test_class_names), cmocka_unit_test(test_choice),
-		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_faults),      cmocka_unit_test(no_device_stands_for_another),
 	};
 
 	return cmocka_run_group_tests(tests, make_files, remove_files);
