@@ -26,6 +26,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
 #define DEFAULT_PATH      "/etc/mcseal/mcseald.conf"
@@ -149,6 +150,7 @@ static int told_to_end(sd_event_source *source, const struct signalfd_siginfo *s
 	(void)context;
 	log_simple(LOG_LEVEL_INFO, "stopping", "signal", "%s",
 		   sigabbrev_np((int)signal->ssi_signo));
+	(void)sd_notify(0, "STOPPING=1");
 	return sd_event_exit(sd_event_source_get_event(source), 0);
 }
 
@@ -157,7 +159,12 @@ static int told_to_reload(sd_event_source *source, const struct signalfd_siginfo
 {
 	(void)source;
 	(void)signal;
-	(void)reload(context); /* it has said what came of it */
+	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_now());
+	/* Ready either way: what was in force still is. */
+	(void)sd_notify(0,
+			reload(context) == 0
+				? "READY=1\nSTATUS=running"
+				: "READY=1\nSTATUS=running; the last reload failed, see the log");
 	return 0;
 }
 
@@ -200,6 +207,8 @@ static int new_loop(sd_event **loop, struct reload *running)
 	for (size_t i = 0; i < ARRAY_SIZE(SIGNALS) && error >= 0; i++)
 		error = sd_event_add_signal(*loop, NULL, SIGNALS[i].number, SIGNALS[i].told,
 					    running);
+	if (error >= 0)
+		error = sd_event_set_watchdog(*loop, true); /* if the service has one */
 	return error < 0 ? error : 0;
 }
 
@@ -214,6 +223,7 @@ static int wait_for_end(sd_event *loop, const struct reload *running, struct cou
 	if (*path != '\0') /* without it everything else goes on; it has said why */
 		(void)control_new(loop, path, &control_commands, &context, &control);
 	log_simple(LOG_LEVEL_INFO, "ready", "workers", "%u", running->worker_count);
+	(void)sd_notify(0, "READY=1\nSTATUS=running");
 	error = sd_event_loop(loop);
 	if (error < 0)
 		log_simple(LOG_LEVEL_ERROR, "loop-failed", "error", "%s", strerrordesc_np(-error));

@@ -271,6 +271,54 @@ static void test_faults(void **state)
 	}
 }
 
+/* --- each class against each command -------------------------------------------------------- */
+
+static const struct mc_sample *sample_of(uint16_t command)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(MC_SAMPLES); i++)
+		if (MC_SAMPLES[i].command == command)
+			return &MC_SAMPLES[i];
+	return NULL;
+}
+
+/* May a request of this command pass when one class is allowed and nothing else is? */
+static bool passes_with(enum mc_class class, uint16_t command, enum mc_code code)
+{
+	int allowed = (int)class;
+	const struct config_policy policy = {.allow = &allowed, .allow_count = 1};
+	const struct mc_sample none = {.command = command, .data = ""};
+	const struct mc_sample *sample = sample_of(command);
+	struct policy_verdict verdict;
+	struct composed composed;
+	struct mc_access access =
+		compose_sample(&composed, MC_FAMILY_3E, code, sample != NULL ? sample : &none);
+
+	policy_judge(&policy, &composed.request, &verdict);
+	if (verdict.rule == POLICY_RULE_NONE)
+		assert_int_equal(access.class, class);
+	else if (access.class == class && access.rule == MC_RULE_NONE)
+		/* Reads and writes of what is no device have to be listed one by one. */
+		assert_int_equal(verdict.rule, POLICY_RULE_UNREADABLE);
+	return verdict.rule == POLICY_RULE_NONE;
+}
+
+static void a_class_allows_itself_and_nothing_else(void **state)
+{
+	(void)state;
+	FOR_BOTH(code)
+	{
+		for (unsigned int class = 0; class < MC_CLASSES; class ++) {
+			unsigned int passed = 0;
+
+			for (unsigned int command = 0; command <= UINT16_MAX; command++)
+				if (mc_command_find(MC_FAMILY_3E, (uint16_t)command) != NULL)
+					passed += passes_with((enum mc_class) class,
+							      (uint16_t)command, code);
+			assert_true(passed > 0);
+		}
+	}
+}
+
 /* --- names that mean nearly the same ---------------------------------------------------------- */
 
 /* May somebody whose policy lists point 0 of `listed` read or write that of `asked`? */
@@ -332,9 +380,13 @@ static void no_device_stands_for_another(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_verdicts),    cmocka_unit_test(test_vectors_without_a_policy),
-		cmocka_unit_test(test_class_names), cmocka_unit_test(test_choice),
-		cmocka_unit_test(test_faults),      cmocka_unit_test(no_device_stands_for_another),
+		cmocka_unit_test(test_verdicts),
+		cmocka_unit_test(test_vectors_without_a_policy),
+		cmocka_unit_test(test_class_names),
+		cmocka_unit_test(test_choice),
+		cmocka_unit_test(test_faults),
+		cmocka_unit_test(no_device_stands_for_another),
+		cmocka_unit_test(a_class_allows_itself_and_nothing_else),
 	};
 
 	return cmocka_run_group_tests(tests, make_files, remove_files);
