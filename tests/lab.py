@@ -85,6 +85,15 @@ def one_engine():
     return _ONE_ENGINE[KERNEL]
 
 
+# The whole contract of the relay once with every engine.
+_CONTRACT = {None: ["auto", "epoll"], "6.1": ["splice"], "6.12": ["copy", "epoll"],
+             "newest": ["uring-splice"]}
+
+
+def contract_engines():
+    return _CONTRACT[KERNEL]
+
+
 def tls_statistics(process="thread-self"):
     """Counters of kernel TLS in that process's network namespace; all 0 without kernel TLS."""
     path = pathlib.Path(f"/proc/{process}/net/tls_stat")

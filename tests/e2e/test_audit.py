@@ -50,7 +50,7 @@ class Audited(lab.Site):
         return self.gateway.lines(rf"\b{event} request=")
 
 
-@pytest.fixture(params=lab.engines())
+@pytest.fixture(params=lab.one_engine())
 def site(request, tmp_path):
     with Audited(tmp_path, request.param) as made, contextlib.closing(made.listener):
         yield made
@@ -444,7 +444,7 @@ def poll(site, register, stop, sent):
         sent[f"127.0.0.1:{sock.getsockname()[1]}"] = number
 
 
-@pytest.mark.parametrize("engine", lab.engines())
+@pytest.mark.parametrize("engine", lab.one_engine())
 def test_rotation_under_load(tmp_path, engine):
     """Renamed and reopened all the time: every request is in one of the files, once."""
     record, stop, sent, files = tmp_path / "audit.jsonl", threading.Event(), {}, []

@@ -20,7 +20,7 @@ RUN = lab.request_3e(0x1001, 0, struct.pack("<HH", 1, 0))
 READ, WRITE = lab.read_words(0, 1), lab.write_words(100, [7])
 
 
-@pytest.fixture(params=lab.engines())
+@pytest.fixture(params=lab.one_engine())
 def vendor(request, tmp_path):
     with lab.Site(tmp_path, engine=request.param, policies=VENDOR, rights='policy = "vendor"',
                   plc_options=["--set", "D0=1,2"]) as site:
@@ -203,7 +203,7 @@ def test_not_inspected(tmp_path):
 # --- answers that nobody asked for ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("engine", lab.engines())
+@pytest.mark.parametrize("engine", lab.one_engine())
 def test_plc_that_answers_twice(tmp_path, engine):
     """The second answer would be taken for that to the next request."""
     plc = Listener()

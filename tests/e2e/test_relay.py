@@ -12,7 +12,7 @@ import pytest
 import lab
 
 
-@pytest.fixture(params=lab.engines())
+@pytest.fixture(params=lab.contract_engines())
 def site(request, tmp_path):
     with lab.Site(tmp_path, engine=request.param) as made:
         yield made

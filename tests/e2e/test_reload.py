@@ -37,7 +37,7 @@ def reload(daemon, old, new, outcome="reloaded"):
     lab.wait_for(lambda: len(daemon.lines(f" {outcome} ")) > count, outcome)
 
 
-@pytest.fixture(params=lab.engines())
+@pytest.fixture(params=lab.one_engine())
 def site(request, tmp_path):
     with lab.Site(tmp_path, engine=request.param, policies=POLICIES, rights='policy = "some"') as it:
         yield it
