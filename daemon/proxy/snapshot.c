@@ -151,14 +151,17 @@ int snapshot_new(struct config *config, struct plant *plant, FILE *report, struc
 
 int snapshot_load(const char *path, struct plant *plant, FILE *report, struct snapshot **snapshot)
 {
+	struct snapshot *loaded;
 	struct config *config;
 	int error = config_judge(path, report, &config), certificates;
 
 	if (config == NULL)
 		return error < 0 ? error : -EINVAL;
-	certificates = snapshot_new(config, plant, report, snapshot);
+	certificates = snapshot_new(config, plant, report, &loaded);
 	if (error < 0 && certificates == 0)
-		snapshot_release(*snapshot);
+		snapshot_release(loaded);
+	else if (certificates == 0)
+		*snapshot = loaded;
 	return error < 0 ? error : certificates;
 }
 

@@ -92,12 +92,12 @@ static void check_full_plcs(const struct config *config)
 
 	assert_int_equal(config->plc_count, 2);
 	assert_string_equal(config->plcs[0].name, "p1");
-	assert_int_equal(config->plcs[0].line, 4);
+	assert_int_equal(config->plcs[0].line, 5);
 	assert_int_equal(config->plcs[0].port_count, 2);
 	assert_int_equal(config->plcs[0].ports[0].number, 5007);
 	assert_int_equal(config->plcs[0].ports[0].connections, 4);
 	assert_int_equal(config->plcs[0].ports[1].protocol, CONFIG_PROTOCOL_OPAQUE);
-	assert_int_equal(config->plcs[0].ports[1].line, 7);
+	assert_int_equal(config->plcs[0].ports[1].line, 8);
 	assert_string_equal(config->plcs[0].ports[1].identities.items[0], "works");
 	assert_true(works->edge);
 	assert_int_equal(works->match_count, 2);
