@@ -162,7 +162,7 @@ static int told_to_reload(sd_event_source *source, const struct signalfd_siginfo
 	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_now());
 	/* Ready either way: what was in force still is. */
 	(void)sd_notify(0,
-			reload(context) == 0
+			reload(context, stderr) == 0
 				? "READY=1\nSTATUS=running"
 				: "READY=1\nSTATUS=running; the last reload failed, see the log");
 	return 0;
@@ -213,9 +213,11 @@ static int new_loop(sd_event **loop, struct reload *running)
 }
 
 /* Everything runs: this thread waits for signals and for who asks at the control socket. */
-static int wait_for_end(sd_event *loop, const struct reload *running, struct counters *counters)
+static int wait_for_end(sd_event *loop, struct reload *running,
+			const struct capabilities *capabilities, struct counters *counters)
 {
-	struct control_context context = {running->snapshot->plant, counters, time(NULL)};
+	struct control_context context = {running, capabilities, running->snapshot->plant, counters,
+					  time(NULL)};
 	const char *path = running->snapshot->config->control_socket;
 	struct control *control = NULL;
 	int error;
@@ -254,7 +256,7 @@ static int serve(struct reload *running)
 		error = start_workers(workers, running->worker_count, &capabilities,
 				      running->snapshot, pool, &counters, running->audit);
 	if (error == 0)
-		error = wait_for_end(loop, running, &counters);
+		error = wait_for_end(loop, running, &capabilities, &counters);
 	else
 		log_simple(LOG_LEVEL_ERROR, "start-failed", "error", "%s", strerrordesc_np(-error));
 	stop_workers(workers, running->worker_count, pool);

@@ -5,13 +5,17 @@
 #ifndef MCSEAL_CONTROL_CONTROL_COMMAND_H
 #define MCSEAL_CONTROL_CONTROL_COMMAND_H
 
+#include "control/reload.h"
 #include "plant/plant.h"
+#include "proxy/capabilities.h"
 #include "proxy/counters.h"
 
 #include <stdio.h>
 
 /* What commands look at; main.c's, all of it outlives the socket. */
 struct control_context {
+	struct reload *running;
+	const struct capabilities *capabilities;
 	struct plant *plant;
 	struct counters *counters;
 	time_t started; /* CLOCK_REALTIME, seconds */
@@ -22,7 +26,7 @@ struct control_command {
 	/*
 	 * Writes the answer to `body`. 0, or -errno when it could not: then `body` holds one line
 	 * for people instead, without its end. `arguments` is what followed the name, "" if
-	 * nothing. On the main thread: it must wait for nothing, workers least of all.
+	 * nothing. On the main thread: it must not wait for long.
 	 */
 	int (*run)(FILE *body, const char *arguments, struct control_context *context);
 };

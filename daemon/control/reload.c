@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <string.h>
 
-static int refuse(int error, const char *why)
+static int refuse(int error, const char *why, FILE *report)
 {
+	if (error != -EINVAL) /* of which the report has every fault */
+		fprintf(report, "%s\n", why);
 	log_simple(LOG_LEVEL_ERROR, "reload-failed", "why", "%s; all is as before", why);
 	return error;
 }
@@ -32,26 +34,28 @@ static void put_in_place(struct reload *reload, struct snapshot *next)
 	log_simple(LOG_LEVEL_INFO, "reloaded", "file", "%s", reload->path);
 }
 
-int reload(struct reload *reload)
+int reload(struct reload *reload, FILE *report)
 {
 	const struct config *now = reload->snapshot->config;
 	struct snapshot *next;
 	char difference[256];
-	int error = snapshot_load(reload->path, reload->snapshot->plant, stderr, &next);
+	int error = snapshot_load(reload->path, reload->snapshot->plant, report, &next);
 
 	if (error < 0)
-		return refuse(error, error == -EINVAL ? "the configuration has faults"
-						      : strerrordesc_np(-error));
+		return refuse(error,
+			      error == -EINVAL ? "the configuration has faults"
+					       : strerrordesc_np(-error),
+			      report);
 	if (!config_compare_listeners(now, next->config, difference, sizeof(difference))) {
 		snapshot_release(next);
-		return refuse(-EOPNOTSUPP, difference);
+		return refuse(-EOPNOTSUPP, difference, report);
 	}
 	error = plant_configure(next->plant, next->config);
 	if (error == 0)
 		error = audit_file_configure(reload->audit, next->config->audit.file);
 	if (error < 0) {
 		snapshot_release(next);
-		return refuse(error, strerrordesc_np(-error));
+		return refuse(error, strerrordesc_np(-error), report);
 	}
 	/* Whether it may be set does not change while we run. */
 	if (reload->snapshot->socket_options.mark == 0)

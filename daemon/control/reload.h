@@ -18,10 +18,11 @@ struct reload {
 };
 
 /*
- * Reads the file again. Every fault goes to stderr as at the start, and one line of the log says
- * what came of it: `reloaded`, or `reload-failed` and why. 0; or -errno, and all is as before.
- * Blocks for as long as files take to read and workers to take a message. On the main thread.
+ * Reads the file again. Every fault goes to `report`, a line each as at the start, and one line of
+ * the log says what came of it: `reloaded`, or `reload-failed` and why. 0; or -errno, and all is as
+ * before. Blocks for as long as files take to read and workers to take a message. On the main
+ * thread.
  */
-int reload(struct reload *reload);
+int reload(struct reload *reload, FILE *report);
 
 #endif

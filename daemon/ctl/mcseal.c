@@ -5,6 +5,7 @@
 #include "ctl/http.h"
 #include "ctl/learn.h"
 #include "ctl/options.h"
+#include "ctl/status.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -93,6 +94,45 @@ static int run_metrics(const struct options *options)
 	return status;
 }
 
+/* --- reload --------------------------------------------------------------------------------- */
+
+static int run_reload(const struct options *options)
+{
+	struct call_answer answer;
+	int status;
+
+	if (call_daemon(options->socket, "reload", &answer) < 0)
+		status = fail(answer.message != NULL ? answer.message : "out of memory", NULL);
+	else
+		status = write_whole("stdout", stdout, &answer);
+	call_answer_deinit(&answer);
+	return status;
+}
+
+/* --- status --------------------------------------------------------------------------------- */
+
+static int show(const struct call_answer *answer)
+{
+	if (status_show(answer->body, answer->size, stdout) < 0)
+		return fail("this is not mcseald's answer", NULL);
+	return fflush(stdout) == 0 ? EXIT_DONE : fail("stdout", strerrordesc_np(errno));
+}
+
+static int run_status(const struct options *options)
+{
+	struct call_answer answer;
+	int status;
+
+	if (call_daemon(options->socket, "status", &answer) < 0)
+		status = fail(answer.message != NULL ? answer.message : "out of memory", NULL);
+	else if (options->json)
+		status = write_whole("stdout", stdout, &answer);
+	else
+		status = show(&answer);
+	call_answer_deinit(&answer);
+	return status;
+}
+
 /* --- learn ---------------------------------------------------------------------------------- */
 
 static int learn_file(struct learn *learn, const char *path)
@@ -144,6 +184,8 @@ static int run_learn(const struct options *options)
 
 static const struct command COMMANDS[] = {
 	{"metrics", run_metrics, false, {KEY_OUTPUT, KEY_HTTP}},
+	{"status", run_status, false, {KEY_JSON, 0}},
+	{"reload", run_reload, false, {0, 0}},
 	{"learn", run_learn, true, {KEY_REFUSED, 0}},
 };
 

@@ -15,6 +15,7 @@ static const struct argp_option rows[] = {
 	{"output", KEY_OUTPUT, "FILE", 0, "metrics: into FILE, which always is a whole one", 1},
 	{"http", KEY_HTTP, NULL, 0,
 	 "metrics: answer an HTTP request on stdin, for a socket unit of systemd", 1},
+	{"json", KEY_JSON, NULL, 0, "status: for programs", 1},
 	{"refused", KEY_REFUSED, NULL, 0, "learn: allow what was refused, too", 1},
 	{0},
 };
@@ -107,6 +108,10 @@ static error_t take(int key, char *text, struct argp_state *state)
 		options->http = true;
 		note(parse, key, "http");
 		return 0;
+	case KEY_JSON:
+		options->json = true;
+		note(parse, key, "json");
+		return 0;
 	case KEY_REFUSED:
 		options->refused = true;
 		note(parse, key, "refused");
@@ -131,6 +136,9 @@ void options_parse(struct options *options, const struct command *commands, size
 		.args_doc = "COMMAND [WORD...]",
 		.doc = "Asks a running mcseald, and works with what it wrote.\v"
 		       "  metrics         what it has counted, in Prometheus' text format\n"
+		       "  status          what it can, whom it serves, which PLCs\n"
+		       "  reload          reads its configuration again; says what is wrong with "
+		       "it\n"
 		       "  learn [FILE...] policies that would allow what the audit lines of "
 		       "FILEs,\n"
 		       "                  or of stdin, tell: journalctl -u mcseald | mcseal learn\n"

@@ -26,6 +26,7 @@ enum option_key {
 	KEY_OUTPUT = 'o',
 	KEY_HTTP = 256,
 	KEY_REFUSED,
+	KEY_JSON,
 };
 
 struct options {
@@ -34,7 +35,7 @@ struct options {
 	char **words; /* behind the command */
 	size_t word_count;
 	const char *output; /* NULL: stdout */
-	bool http, refused;
+	bool http, refused, json;
 };
 
 /* Ends the program, with a message or --help, unless *options is what one of `commands` takes. */

@@ -356,6 +356,16 @@ int tls_context_new(const struct config *config, const struct config_credentials
 	return 0;
 }
 
+time_t tls_context_expires(const struct tls_context *context)
+{
+	const X509 *certificate = SSL_CTX_get0_certificate(context->ssl_context);
+	struct tm utc;
+
+	if (certificate == NULL || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &utc) != 1)
+		return 0;
+	return timegm(&utc);
+}
+
 void tls_context_free(struct tls_context *context)
 {
 	if (context == NULL)

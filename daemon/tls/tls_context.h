@@ -57,6 +57,8 @@ int tls_context_new(const struct config *config, const struct config_credentials
 		    enum tls_role role, const char *where, FILE *report,
 		    struct tls_context **context);
 void tls_context_free(struct tls_context *context);
+/* When its own certificate ends (notAfter), seconds since 1970. */
+time_t tls_context_expires(const struct tls_context *context);
 
 /*
  * Judges a peer's certificate outside a handshake, as the context's handshakes do and with the

@@ -204,8 +204,8 @@ def background(*words):
 
 
 @pytest.mark.parametrize("words, message", [
-    ((), "a command is missing: metrics, learn"),
-    (("metric",), 'there is no command "metric", expected one of: metrics, learn'),
+    ((), "a command is missing: metrics, status, reload, learn"),
+    (("metric",), 'there is no command "metric", expected one of: metrics, status, reload, learn'),
     (("metrics", "now"), "'now' is one word too many"),
     (("metrics", "--refused"), "--refused does not go with metrics"),
     (("learn", "--http"), "--http does not go with learn"),

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+import asked
 import lab
 from tls_peer import Peer, client_context, dial
 
@@ -158,3 +159,24 @@ def test_no_answer_is_lost(tmp_path):
                 thread.join()
         assert not errors, errors
     assert set(site.gateway.reasons()) == {"finished"}
+
+
+def test_asked_by_mcseal(tmp_path):
+    """Who reloads is told every fault, and that all is as before."""
+    with asked.Site(tmp_path, policies=POLICIES, rights='policy = "some"') as site:
+        good = site.gateway.config.read_text()
+        with site.connect() as sock:
+            assert ask(sock, WRITE) == NOT_ALLOWED
+            site.gateway.config.write_text(good.replace("plcs =", "plsc =").replace(
+                'policy = "some"', 'policy = "more"'))
+            result = asked.mcseal("--socket", site.control, "reload")
+            assert result.returncode == 1 and result.stdout == ""
+            assert result.stderr.count("error: ") >= 2 and "plsc" in result.stderr
+            assert "not reloaded: all is as before" in result.stderr
+            assert ask(sock, WRITE) == NOT_ALLOWED
+            site.gateway.config.write_text(good.replace('policy = "some"', 'policy = "more"'))
+            result = asked.mcseal("--socket", site.control, "reload")
+            assert (result.returncode, result.stderr) == (0, "") and "reloaded" in result.stdout
+            assert ask(sock, WRITE) == 0
+        assert len(site.gateway.lines(" reloaded ")) == 1
+        assert len(site.gateway.lines("reload-failed")) == 1
