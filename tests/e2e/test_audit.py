@@ -548,17 +548,19 @@ def test_full_disk_refuses_writes(tmp_path):
             (disk / "ballast").unlink()
             assert ask(sock, WRITE) == DONE
             assert ask(sock, stop)[9:11] == b"\0\0"
-            resumed, = events(record, "audit-resumed")
-            told, = site.gateway.lines("audit-resumed")
-            assert told.endswith(f"lost={resumed['lost']}") and " warning " in told
-            after = lines_of(record)
-            after = after[after.index(resumed) + 1:]
-            assert [line["event"] for line in after] == ["request", "request-answered"] * 2
+            # Once; or, where a shorter line found room before, more often.
+            resumed = events(record, "audit-resumed")
+            told = site.gateway.lines("audit-resumed")
+            assert [line.split(" lost=")[1] for line in told] == \
+                [str(line["lost"]) for line in resumed] and " warning " in told[0]
+            assert [line["event"] for line in lines_of(record)[-4:]] == \
+                ["request", "request-answered"] * 2
             assert len(events(record, "request")) == in_the_plc(site) + 1
             # Nothing is missing that was not counted.
             refused = 60 - passed + 1
             should = 1 + 2 * (1 + passed) + refused * 2 + 2 * 2 + 2 * 2
-            assert len(lines_of(record)) - 1 + resumed["lost"] == should
+            assert len(lines_of(record)) - len(resumed) + sum(
+                line["lost"] for line in resumed) == should
 
 
 def test_full_disk_and_the_plant_goes_on(tmp_path):
@@ -570,15 +572,15 @@ def test_full_disk_and_the_plant_goes_on(tmp_path):
             for _ in range(60):
                 assert ask(sock, WRITE) == DONE
             assert in_the_plc(site) == 60
-            before = len(lines_of(record))
+            before = len(lines_of(record)) - len(events(record, "audit-resumed"))
             assert before < 60
             assert len(site.gateway.lines(r"\brequest request=")) == 60  # in the log
             told_rarely(site.gateway)
             assert not site.gateway.lines("request-refused")
             (disk / "ballast").unlink()
             assert ask(sock, WRITE) == DONE
-            resumed, = events(record, "audit-resumed")
-            assert before + resumed["lost"] == 1 + 2 * 60
+            lost = sum(line["lost"] for line in events(record, "audit-resumed"))
+            assert before + lost == 1 + 2 * 60
 
 
 def test_read_only_from_the_start(tmp_path):
