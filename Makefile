@@ -23,12 +23,15 @@ B       := build/$(FLAVOUR)
 
 FOLDERS      := base mc config ring net tls policy plant proxy control
 LIB_SOURCES  := $(foreach folder,$(FOLDERS),$(wildcard daemon/$(folder)/*.c))
-PROGRAMS     := mcseald mcseal mcseal-nft mcplc mcping
+PROGRAMS     := mcseald mcseal mcseal-nft mcplc mcping mcload mcecho
 mcseald_SOURCES := daemon/main.c
 mcseal_SOURCES  := $(wildcard daemon/ctl/*.c)
 mcseal-nft_SOURCES := $(wildcard nft-rules/*.c)
 mcplc_SOURCES   := $(wildcard tools/mcplc*.c)
 mcping_SOURCES  := $(wildcard tools/mcping*.c)
+BENCH_COMMON    := bench/loop.c bench/stream.c bench/pattern.c
+mcload_SOURCES  := $(wildcard bench/mcload*.c) $(BENCH_COMMON)
+mcecho_SOURCES  := $(wildcard bench/mcecho*.c) $(BENCH_COMMON)
 PROGRAMS     := $(foreach program,$(PROGRAMS),$(if $(strip $(wildcard $($(program)_SOURCES))),$(program)))
 UNIT_TESTS   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 MC_TESTS     := $(filter test_mc_%,$(UNIT_TESTS))
@@ -47,6 +50,7 @@ WRAP_test_config_memory := malloc calloc reallocarray strdup vasprintf
 # Parts of the tools that tests look at from inside.
 MCPLC_CORE := $(patsubst %,tools/mcplc_%.c,memory cpu access 1e request)
 EXTRA_test_mcplc := $(MCPLC_CORE)
+EXTRA_test_mcload := bench/mcload_histogram.c bench/mcload_schedule.c bench/pattern.c
 EXTRA_test_nft_cover := nft-rules/cover.c
 EXTRA_test_nft_plan := $(patsubst %,nft-rules/%.c,plan plan_edge plan_gateway plan_guard builder ruleset set_type statement cover print)
 LIBS_test_nft_plan := -ljansson
@@ -93,7 +97,7 @@ endif
 SANITIZE := $(filter -fsanitize=% --coverage,$(FLAVOUR_CFLAGS_$(FLAVOUR)))
 WERROR   ?= $(if $(CI),-Werror)
 
-ALL_CFLAGS  = -std=gnu11 -pthread -Idaemon -Itools -Inft-rules -D_GNU_SOURCE -DMCSEAL_VERSION='"$(VERSION)"' \
+ALL_CFLAGS  = -std=gnu11 -pthread -Idaemon -Itools -Inft-rules -Ibench -D_GNU_SOURCE -DMCSEAL_VERSION='"$(VERSION)"' \
               $(WARNINGS) $(WERROR) $(FLAVOUR_CFLAGS_$(FLAVOUR)) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pthread $(LINK_HARDENING) $(subst -fsanitize=fuzzer-no-link,-fsanitize=,$(SANITIZE)) $(LDFLAGS)
 ifeq ($(FLAVOUR),fuzz)
