@@ -26,6 +26,8 @@
 
 #define OPENING_AT_ONCE 64
 #define TICK            CLOCK_NS_SEC
+/* Shorter sleeps would cost more than the requests that they part. */
+#define POLL_STEP       (20 * CLOCK_NS_US)
 #define PROBLEM_SIZE    (STREAM_PROBLEM_SIZE + ADDRESS_TEXT_SIZE + 8)
 
 enum phase {
@@ -45,6 +47,7 @@ struct mode {
 	/* Something may be due; returns when the next is. */
 	clock_ns (*tick)(struct run *run, clock_ns now);
 	bool opens_itself; /* does not wait for all connections */
+	bool writes;       /* there may be nothing to read yet */
 };
 
 struct run {
@@ -116,7 +119,7 @@ static void keep_problem(struct run *run, const struct mcload_client *client, co
 
 /* --- modes ------------------------------------------------------------------------------------ */
 
-/* One request of each; also how an idle run begins and ends. */
+/* One request of each. */
 static void read_all(struct run *run, clock_ns now)
 {
 	for (uint32_t i = 0; i < run->options->connections; i++) {
@@ -125,6 +128,11 @@ static void read_all(struct run *run, clock_ns now)
 		if (client->stream.open && !client->waiting)
 			mcload_client_read(client, now);
 	}
+}
+
+static clock_ns later(clock_ns a, clock_ns b)
+{
+	return a > b ? a : b;
 }
 
 static clock_ns never(struct run *run, clock_ns now)
@@ -162,7 +170,7 @@ static clock_ns poll_tick(struct run *run, clock_ns now)
 			mcload_client_read(client, now);
 		}
 	}
-	return mcload_schedule_wake(&run->schedule);
+	return later(mcload_schedule_wake(&run->schedule), now + POLL_STEP);
 }
 
 static void poll_answered(struct run *run, struct mcload_client *client, clock_ns now)
@@ -216,10 +224,10 @@ static bool anybody_waits(const struct run *run)
 	return false;
 }
 
-/* Silence begins when the first round is answered, and a run ends with the second. */
+/* Each asked once when it was opened: silence begins at once, and ends with one more round. */
 static clock_ns idle_tick(struct run *run, clock_ns now)
 {
-	if (run->phase == PHASE_WARMUP && !anybody_waits(run)) {
+	if (run->phase == PHASE_WARMUP) {
 		run->phase = PHASE_MEASURING;
 		run->measured_from = now;
 		run->phase_ends = now + run->options->duration;
@@ -265,8 +273,11 @@ static const struct mode modes[] = {
 	[MCLOAD_CLOSED] = {.start = read_all, .answered = closed_answered, .tick = never},
 	[MCLOAD_POLL] = {.start = poll_start, .answered = poll_answered, .tick = poll_tick},
 	[MCLOAD_CONNECT] = {.answered = connect_answered, .tick = never, .opens_itself = true},
-	[MCLOAD_IDLE] = {.start = read_all, .answered = idle_answered, .tick = idle_tick},
-	[MCLOAD_FILL] = {.start = fill_start, .answered = fill_answered, .tick = never},
+	[MCLOAD_IDLE] = {.answered = idle_answered, .tick = idle_tick},
+	[MCLOAD_FILL] = {.start = fill_start,
+			 .answered = fill_answered,
+			 .tick = never,
+			 .writes = true},
 };
 
 /* --- phases ----------------------------------------------------------------------------------- */
@@ -304,6 +315,8 @@ static void end_measurement(struct run *run, clock_ns now)
 				     run->usage.ru_nivcsw);
 	if (run->options->mode == MCLOAD_POLL && run->phase == PHASE_MEASURING)
 		poll_leftover(run, now);
+	if (tally->answered == 0 && !tally->problem)
+		tally->problem = "no answer in all that time";
 	if (run->terminal)
 		mcload_report_progress_end();
 	mcload_report_result(run->options, tally, &run->latency);
@@ -331,24 +344,40 @@ static void advance_phase(struct run *run, clock_ns now)
 
 /* --- connections ------------------------------------------------------------------------------ */
 
-static void client_opened(struct mcload_client *client)
+static void client_is_there(struct run *run, struct mcload_client *client)
 {
-	struct run *run = run_of(client);
-
 	client->there = true;
 	run->came_about = true;
 	run->opening--;
 	run->tally.still_open++;
-	if (run->mode->opens_itself && run->phase <= PHASE_MEASURING)
+}
+
+/*
+ * Behind an edge a connection has only begun when it is accepted here: the way to the PLC is open
+ * when an answer has come along it.
+ */
+static void client_opened(struct mcload_client *client)
+{
+	struct run *run = run_of(client);
+
+	if (run->mode->opens_itself || run->mode->writes)
+		client_is_there(run, client);
+	if (!run->mode->writes && run->phase <= PHASE_MEASURING)
 		mcload_client_read(client, clock_now_ns());
 }
 
 static void client_answered(struct mcload_client *client, enum mcload_answer answer)
 {
 	struct run *run = run_of(client);
+	clock_ns now = clock_now_ns();
 
 	(void)answer;
-	run->mode->answered(run, client, clock_now_ns());
+	if (client->there) {
+		run->mode->answered(run, client, now);
+		return;
+	}
+	count(run, client, client->since, now); /* a refusal counts; nothing is measured yet */
+	client_is_there(run, client);
 }
 
 static void open_client(struct run *run, struct mcload_client *client);
@@ -531,7 +560,7 @@ static int exit_status(const struct run *run)
 {
 	if (run->tally.wrong)
 		return MCLOAD_WRONG;
-	if (run->tally.lost || run->tally.failed)
+	if (run->tally.lost || run->tally.failed || run->tally.answered == 0)
 		return MCLOAD_LOST;
 	return run->tally.refused ? MCLOAD_REFUSED : MCLOAD_DONE;
 }
