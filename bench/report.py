@@ -233,6 +233,8 @@ def plots(results, out):
 
 def write(raw, out):
     results = Results(raw)
+    for old in (*out.glob("*.svg"), *out.glob("*.dat")):
+        old.unlink()
     text = ["# mcseal beside other TLS proxies", "",
             "Made by `make bench`; docs/performance.md tells how it is measured.", "",
             *table(["", ""], [[key, str(value)] for key, value in raw["machine"].items()]),
