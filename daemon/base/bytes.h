@@ -57,4 +57,10 @@ static inline void put_be16(uint8_t *bytes, uint16_t value)
 	bytes[1] = (uint8_t)value;
 }
 
+static inline void put_be64(uint8_t *bytes, uint64_t value)
+{
+	for (int i = 0; i < 4; i++)
+		put_be16(bytes + 2 * i, (uint16_t)(value >> (48 - 16 * i)));
+}
+
 #endif

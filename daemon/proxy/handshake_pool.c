@@ -68,11 +68,13 @@ static void answer(struct handshake_job *job)
 	timer_stop(ring_timers(thread->ring), &job->deadline);
 	TAILQ_REMOVE(job->silent ? &thread->silent : &thread->talking, job, entry);
 	thread->in_progress--;
+	handshake_free(job->handshake);
+	job->handshake = NULL;
 	if (job->result < 0) {
-		handshake_free(job->handshake);
 		ktls_control_free(job->kernel);
-		job->handshake = NULL;
+		tls_stream_free(job->stream);
 		job->kernel = NULL;
+		job->stream = NULL;
 	}
 	inbox_post(job->reply_to, &job->message);
 }
@@ -167,7 +169,7 @@ static bool kernel_can_rekey(const struct handshake_job *job)
  * The keys go to the kernel if they may. 0, with job->kernel or job->user_why set; -EPROTO: the
  * socket has one key in the kernel and cannot get the other.
  */
-static int install(struct handshake_job *job, const struct ktls_pair *pair)
+static int install(struct handshake_job *job, const struct traffic_pair *pair)
 {
 	bool installed = false;
 	int error =
@@ -183,41 +185,47 @@ static int install(struct handshake_job *job, const struct ktls_pair *pair)
 	return -EPROTO;
 }
 
-static int hand_over_keys(struct handshake_job *job)
+static int hand_over_keys(struct handshake_job *job, const struct traffic_pair *pair)
 {
-	struct ktls_pair pair;
-	int error = 0;
-
-	if (arming_prepare(job->handshake, &pair, &job->user_why) == 0) {
-		job->user_why = capabilities_refuse_cipher(job->thread->capabilities,
-							   pair.keys[KTLS_SEND].cipher);
-		if (job->user_why == NULL)
-			error = install(job, &pair);
-	}
-	explicit_bzero(&pair, sizeof(pair));
-	return error;
+	job->user_why = capabilities_refuse_cipher(job->thread->capabilities,
+						   pair->keys[TRAFFIC_SEND].cipher);
+	/* It would send longer ones. */
+	if (job->user_why == NULL && pair->record_max < RECORD_MAX)
+		job->user_why = "the peer asked for short records (max_fragment_length)";
+	return job->user_why == NULL ? install(job, pair) : 0;
 }
 
-/* The handshake is done: who makes the records from here on? */
+/* Who makes the records from here on? */
+static int choose_records(struct handshake_job *job, const struct traffic_pair *pair)
+{
+	int error = job->ktls == CONFIG_KTLS_OFF ? 0 : hand_over_keys(job, pair);
+
+	if (error < 0 || job->kernel != NULL)
+		return error;
+	if (job->ktls != CONFIG_KTLS_REQUIRED)
+		return tls_stream_new(pair, &job->stream);
+	snprintf(job->peer.reason, sizeof(job->peer.reason), "ktls = required, but: %s",
+		 job->user_why);
+	return -EPROTO;
+}
+
+/* The handshake is done. */
 static int arm(struct handshake_job *job)
 {
-	int error = job->ktls == CONFIG_KTLS_OFF ? 0 : hand_over_keys(job);
+	struct traffic_pair pair;
+	const char *why;
+	int error;
 
-	if (error < 0)
-		return error;
-	if (job->kernel == NULL && job->ktls == CONFIG_KTLS_REQUIRED) {
-		snprintf(job->peer.reason, sizeof(job->peer.reason), "ktls = required, but: %s",
-			 job->user_why);
+	if (arming_prepare(job->handshake, &pair, &why) != 0) {
+		snprintf(job->peer.reason, sizeof(job->peer.reason), "%s", why);
 		return -EPROTO;
 	}
+	error = choose_records(job, &pair);
+	explicit_bzero(&pair, sizeof(pair));
 	job->tls_version = handshake_version(job->handshake);
 	job->tls_cipher = handshake_cipher(job->handshake);
 	job->resumed = handshake_resumed(job->handshake);
-	if (job->kernel != NULL) {
-		handshake_free(job->handshake);
-		job->handshake = NULL;
-	}
-	return 0;
+	return error;
 }
 
 static void advance(struct handshake_job *job)
@@ -487,8 +495,8 @@ void handshake_job_free(struct handshake_job *job)
 {
 	if (job == NULL)
 		return;
-	handshake_free(job->handshake);
 	ktls_control_free(job->kernel);
+	tls_stream_free(job->stream);
 	free(job);
 }
 

@@ -17,6 +17,7 @@
 #include "ring/ring.h"
 #include "tls/handshake.h"
 #include "tls/ktls_control.h"
+#include "tls/tls_stream.h"
 
 /* More than the round trip that a ClientHello needs to follow its connection. */
 #define HANDSHAKE_POOL_PATIENCE (300 * CLOCK_MS)
@@ -37,14 +38,15 @@ struct handshake_job {
 	/* The answer: 0, -EPROTO, -ETIMEDOUT, -EBUSY (gave way), -ECANCELED (stop), -ENOMEM. */
 	int result;
 	/* Done: one of the two, the poster's to take; NULL there is then nothing to be freed. */
-	struct ktls_control *kernel;          /* the kernel has the keys */
-	struct handshake *handshake;          /* to be turned into a tls_stream */
+	struct ktls_control *kernel;          /* the kernel has the keys ... */
+	struct tls_stream *stream;            /* ... or user space */
 	const char *user_why;                 /* why not the kernel; static, NULL: as configured */
 	const char *tls_version, *tls_cipher; /* for people; static */
 	bool resumed;
 	struct handshake_peer peer;
 
 	/* The pool's. */
+	struct handshake *handshake;
 	struct handshake_thread *thread;
 	struct op_owner owner;
 	struct op poll;

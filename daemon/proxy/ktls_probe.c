@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "proxy/loopback.h"
 #include "tls/ktls.h"
+#include "tls/record_control.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -85,14 +86,14 @@ static struct traffic_keys make_up_keys(enum traffic_cipher cipher, int sender, 
 	return keys;
 }
 
-static int install(struct attempt *attempt, int end, enum ktls_direction direction,
+static int install(struct attempt *attempt, int end, enum traffic_direction direction,
 		   enum traffic_cipher cipher, int change)
 {
-	int sender = direction == KTLS_SEND ? end : 1 - end;
+	int sender = direction == TRAFFIC_SEND ? end : 1 - end;
 	struct traffic_keys keys = make_up_keys(cipher, sender, change);
 	int error = ktls_install(attempt->pair[end], direction, &keys);
 
-	attempt->step = direction == KTLS_SEND ? "TLS_TX" : "TLS_RX";
+	attempt->step = direction == TRAFFIC_SEND ? "TLS_TX" : "TLS_RX";
 	if (error == -ENOENT)
 		attempt->remark = " (the kernel has no module for it)";
 	else if (error == -EBUSY)
@@ -103,14 +104,14 @@ static int install(struct attempt *attempt, int end, enum ktls_direction directi
 /* Receivers first: nothing is on its way that the new keys would not open. */
 static int install_all(struct attempt *attempt, enum traffic_cipher cipher, int change)
 {
-	int error = install(attempt, 0, KTLS_RECEIVE, cipher, change);
+	int error = install(attempt, 0, TRAFFIC_RECEIVE, cipher, change);
 
 	if (error == 0)
-		error = install(attempt, 1, KTLS_RECEIVE, cipher, change);
+		error = install(attempt, 1, TRAFFIC_RECEIVE, cipher, change);
 	if (error == 0)
-		error = install(attempt, 0, KTLS_SEND, cipher, change);
+		error = install(attempt, 0, TRAFFIC_SEND, cipher, change);
 	if (error == 0)
-		error = install(attempt, 1, KTLS_SEND, cipher, change);
+		error = install(attempt, 1, TRAFFIC_SEND, cipher, change);
 	return error;
 }
 
@@ -197,12 +198,12 @@ static int wait_for_arrival(int fd, int size)
 
 static int send_part_of_record(struct attempt *attempt, enum traffic_cipher cipher)
 {
-	static const uint8_t start[] = {KTLS_RECORD_DATA, 0x03, 0x03};
+	static const uint8_t start[] = {RECORD_DATA, 0x03, 0x03};
 	int error = attach(attempt);
 
 	/* The sender has no keys: its bytes pass as they are. */
 	if (error == 0)
-		error = install(attempt, 1, KTLS_RECEIVE, cipher, 0);
+		error = install(attempt, 1, TRAFFIC_RECEIVE, cipher, 0);
 	if (error < 0)
 		return error;
 	attempt->step = "a part of a record";

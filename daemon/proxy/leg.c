@@ -100,7 +100,7 @@ static enum leg_event received_records(struct leg *leg, const struct ring_buffer
 	if (leg->ended)
 		return LEG_NOTHING; /* what follows close_notify is not data (RFC 8446 6.1) */
 	result = tls_stream_unwrap(leg->tls, buffer->bytes, buffer->size, take_plaintext, leg);
-	if (result == -EPROTO || result == -EBADMSG)
+	if (result == -EPROTO || result == -EDQUOT)
 		return LEG_FAULT;
 	if (result >= 0 && send_replies(leg) < 0)
 		result = -ENOMEM;
@@ -365,8 +365,8 @@ int leg_key_use(const struct leg *leg, uint64_t *received, uint64_t *sent)
 		tls_stream_use(leg->tls, received, sent);
 	if (leg->kernel == NULL)
 		return 0;
-	error = ktls_control_use(leg->kernel, KTLS_RECEIVE, received);
-	return error < 0 ? error : ktls_control_use(leg->kernel, KTLS_SEND, sent);
+	error = ktls_control_use(leg->kernel, TRAFFIC_RECEIVE, received);
+	return error < 0 ? error : ktls_control_use(leg->kernel, TRAFFIC_SEND, sent);
 }
 
 int leg_refresh_keys(struct leg *leg)

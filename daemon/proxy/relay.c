@@ -151,7 +151,7 @@ static size_t next_piece(struct session *session, unsigned int from)
 
 	if (session->protocol == CONFIG_PROTOCOL_MC)
 		return next_frame(session, from);
-	return waiting < TLS_STREAM_RECORD_MAX ? waiting : TLS_STREAM_RECORD_MAX;
+	return waiting < RECORD_MAX ? waiting : RECORD_MAX;
 }
 
 void relay_unsendable(struct session *session, unsigned int to, int error)

@@ -185,7 +185,7 @@ static int measure(struct session *session, unsigned int from)
 	if (session->protocol == CONFIG_PROTOCOL_MC)
 		return measure_frame(session, from);
 	/* As much as one record holds; what comes decides. */
-	direction->frame = direction->missing = TLS_STREAM_RECORD_MAX;
+	direction->frame = direction->missing = RECORD_MAX;
 	return STEP_DONE;
 }
 

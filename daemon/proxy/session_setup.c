@@ -307,7 +307,6 @@ static void arm(struct session *session)
 {
 	struct handshake_job *job = session->job;
 	struct leg *leg = &session->legs[session->role == SESSION_EDGE ? LEG_FAR : LEG_NEAR];
-	int error = 0;
 
 	session_enter(session, SESSION_ARMING);
 	session->tls_version = job->tls_version;
@@ -316,15 +315,12 @@ static void arm(struct session *session)
 	session->user_why = job->user_why;
 	remember_peer(session, &job->peer);
 	leg->kernel = job->kernel;
+	leg->tls = job->stream;
 	job->kernel = NULL;
-	if (leg->kernel == NULL)
-		error = tls_stream_new(job->handshake, &leg->tls);
+	job->stream = NULL;
 	handshake_job_free(job);
 	session->job = NULL;
-	if (error < 0)
-		session_close(session, SESSION_REASON_NO_MEMORY, NULL);
-	else
-		after_arming(session);
+	after_arming(session);
 }
 
 static void log_refused_peer(const struct session *session, const struct handshake_peer *peer)

@@ -145,15 +145,6 @@ static bool has_extended_master_secret(const SSL *ssl, const struct arming_notes
 	return is_tls_1_3(ssl) || SSL_get_extms_support((SSL *)(uintptr_t)ssl) == 1;
 }
 
-/* RFC 6066 4: the kernel would send longer records than the peer has room for. */
-static bool has_full_records(const SSL *ssl, const struct arming_notes *notes)
-{
-	uint8_t mode = SSL_SESSION_get_max_fragment_length(SSL_get_session(ssl));
-
-	(void)notes;
-	return mode < TLSEXT_max_fragment_length_512 || mode > TLSEXT_max_fragment_length_4096;
-}
-
 static bool has_no_compression(const SSL *ssl, const struct arming_notes *notes)
 {
 	(void)notes;
@@ -209,9 +200,8 @@ static const struct {
 } conditions[] = {
 	{is_finished, "the handshake is not finished"},
 	{has_version, "neither TLS 1.2 nor 1.3"},
-	{has_cipher, "no cipher that kernel TLS takes"},
+	{has_cipher, "no cipher of ours"},
 	{has_extended_master_secret, TLS_NO_EXTENDED_MASTER_SECRET},
-	{has_full_records, "the peer asked for short records (max_fragment_length)"},
 	{has_no_compression, "records are compressed"},
 	{is_on_socket, "OpenSSL does not work on the socket itself"},
 	{has_nothing_pending, "OpenSSL holds bytes of the peer"},
@@ -257,10 +247,20 @@ static int expand_tls_1_2(const SSL *ssl, struct traffic_keys *client, struct tr
 	return error;
 }
 
-static int fill(const SSL *ssl, const struct arming_notes *notes, struct ktls_pair *pair)
+/* RFC 6066 4: what the peer has room for. */
+static uint16_t record_max(const SSL *ssl)
 {
-	enum ktls_direction from_client = SSL_is_server(ssl) ? KTLS_RECEIVE : KTLS_SEND;
-	enum ktls_direction from_server = SSL_is_server(ssl) ? KTLS_SEND : KTLS_RECEIVE;
+	uint8_t mode = SSL_SESSION_get_max_fragment_length(SSL_get_session(ssl));
+
+	if (mode < TLSEXT_max_fragment_length_512 || mode > TLSEXT_max_fragment_length_4096)
+		return RECORD_MAX;
+	return (uint16_t)(512 << (mode - TLSEXT_max_fragment_length_512));
+}
+
+static int fill(const SSL *ssl, const struct arming_notes *notes, struct traffic_pair *pair)
+{
+	enum traffic_direction from_client = SSL_is_server(ssl) ? TRAFFIC_RECEIVE : TRAFFIC_SEND;
+	enum traffic_direction from_server = SSL_is_server(ssl) ? TRAFFIC_SEND : TRAFFIC_RECEIVE;
 	struct traffic_keys *client = &pair->keys[from_client];
 	struct traffic_keys *server = &pair->keys[from_server];
 	int error = is_tls_1_3(ssl) ? expand_tls_1_3(ssl, notes, client, server)
@@ -269,8 +269,9 @@ static int fill(const SSL *ssl, const struct arming_notes *notes, struct ktls_pa
 	if (error < 0)
 		return error;
 	pair->client = !SSL_is_server(ssl);
-	pair->keys[KTLS_RECEIVE].sequence += notes->received.records;
-	pair->keys[KTLS_SEND].sequence += notes->sent.records;
+	pair->record_max = record_max(ssl);
+	pair->keys[TRAFFIC_RECEIVE].sequence += notes->received.records;
+	pair->keys[TRAFFIC_SEND].sequence += notes->sent.records;
 	if (is_tls_1_3(ssl)) {
 		pair->secrets[from_client] = notes->client;
 		pair->secrets[from_server] = notes->server;
@@ -278,7 +279,7 @@ static int fill(const SSL *ssl, const struct arming_notes *notes, struct ktls_pa
 	return 0;
 }
 
-int arming_prepare(struct handshake *handshake, struct ktls_pair *pair, const char **why)
+int arming_prepare(struct handshake *handshake, struct traffic_pair *pair, const char **why)
 {
 	const SSL *ssl = handshake_ssl(handshake);
 	struct tls_peer *peer = SSL_get_app_data(ssl);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From a finished handshake to what the kernel needs: keys, IVs and record numbers.
+ * From a finished handshake to what makes the records from then on, the kernel or tls_stream:
+ * keys, IVs and record numbers.
  *
  * OpenSSL has no call for them in TLS 1.3. The traffic secrets come out of its key log callback
  * (the lines of draft-ietf-tls-keylogfile, which are decoded here and written nowhere), the
@@ -9,7 +10,7 @@
 #ifndef MCSEAL_TLS_ARMING_H
 #define MCSEAL_TLS_ARMING_H
 
-#include "tls/ktls_control.h"
+#include "tls/record_control.h"
 
 #include <openssl/ssl.h>
 
@@ -34,12 +35,11 @@ void arming_watch(SSL_CTX *context);
 struct handshake;
 
 /*
- * May the kernel take over? 0 with *pair, which the caller wipes; ARMING_REFUSED with *why naming
- * the first thing that does not fit (a constant string): the connection goes on in user space.
- * Nothing of the handshake is changed but that its notes are wiped. After a successful
- * ktls_control_new() the handshake is freed and never used to read or write: a record that it
- * made would use a nonce of the kernel's.
+ * May others take over? 0 with *pair, which the caller wipes; ARMING_REFUSED with *why naming
+ * the first thing that does not fit (a constant string): the connection can only be closed.
+ * Nothing of the handshake is changed but that its notes are wiped. It is then freed and never
+ * used to read or write: a record that it made would use a nonce a second time.
  */
-int arming_prepare(struct handshake *handshake, struct ktls_pair *pair, const char **why);
+int arming_prepare(struct handshake *handshake, struct traffic_pair *pair, const char **why);
 
 #endif

@@ -118,15 +118,6 @@ SSL *handshake_ssl(const struct handshake *handshake)
 	return handshake->ssl;
 }
 
-SSL *handshake_steal(struct handshake *handshake)
-{
-	SSL *ssl = handshake->ssl;
-
-	handshake->ssl = NULL;
-	SSL_set_app_data(ssl, NULL); /* it lives in the handshake */
-	return ssl;
-}
-
 const char *handshake_version(const struct handshake *handshake)
 {
 	return SSL_get_version(handshake->ssl);
@@ -162,7 +153,7 @@ static void describe(const struct handshake *handshake, struct handshake_peer *p
 		snprintf(peer->server_name, sizeof(peer->server_name), "%s", server_name);
 }
 
-unsigned long handshake_first_error(void)
+static unsigned long first_error(void)
 {
 	unsigned long code = ERR_peek_error();
 
@@ -175,7 +166,7 @@ static int failed(const struct handshake *handshake, int error, int system_error
 		  struct handshake_peer *peer)
 {
 	long verified = SSL_get_verify_result(handshake->ssl);
-	unsigned long code = handshake_first_error();
+	unsigned long code = first_error();
 	int reason = ERR_GET_REASON(code);
 
 	if (handshake->seen.refusal != NULL)

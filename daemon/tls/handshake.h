@@ -57,11 +57,7 @@ const char *handshake_version(const struct handshake *handshake);
 const char *handshake_cipher(const struct handshake *handshake);
 /* No certificates went over the wire: the session of an earlier handshake was taken up. */
 bool handshake_resumed(const struct handshake *handshake);
-/* What OpenSSL's error queue says in TLS's own words, 0: nothing. For tls_stream.c, too. */
-unsigned long handshake_first_error(void);
 /* Of a finished handshake, which keeps it; for arming.c. */
 SSL *handshake_ssl(const struct handshake *handshake);
-/* Moves the established SSL object out, for tls_stream.c. */
-SSL *handshake_steal(struct handshake *handshake);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tls/ktls.h"
 
+#include "base/bytes.h"
 #include "base/error.h"
 
 #include <errno.h>
@@ -40,7 +41,8 @@ static const struct {
 				       TLS_CIPHER_CHACHA20_POLY1305_SALT_SIZE},
 };
 
-static const int options[KTLS_DIRECTIONS] = {[KTLS_RECEIVE] = TLS_RX, [KTLS_SEND] = TLS_TX};
+static const int options[TRAFFIC_DIRECTIONS] = {
+	[TRAFFIC_RECEIVE] = TLS_RX, [TRAFFIC_SEND] = TLS_TX};
 
 _Static_assert(KTLS_CRYPTO_MAX == sizeof(struct tls12_crypto_info_aes_gcm_256) &&
 		       KTLS_CRYPTO_MAX == sizeof(struct tls12_crypto_info_chacha20_poly1305),
@@ -51,12 +53,6 @@ union record_type {
 	struct cmsghdr header;
 	char room[CMSG_SPACE(sizeof(uint8_t))];
 };
-
-static void put_sequence(uint8_t *bytes, uint64_t sequence)
-{
-	for (int i = SEQUENCE_SIZE - 1; i >= 0; i--, sequence >>= 8)
-		bytes[i] = (uint8_t)sequence;
-}
 
 static uint64_t get_sequence(const uint8_t *bytes)
 {
@@ -81,7 +77,7 @@ size_t ktls_crypto_info(const struct traffic_keys *keys, uint8_t crypto[KTLS_CRY
 					     .cipher_type = ciphers[keys->cipher].number};
 	uint8_t sequence[SEQUENCE_SIZE], *at = crypto;
 
-	put_sequence(sequence, keys->sequence);
+	put_be64(sequence, keys->sequence);
 	at = append(at, &info, sizeof(info));
 	/*
 	 * GCM in TLS 1.2 carries its nonce in each record: the kernel counts on from the one that
@@ -104,7 +100,7 @@ int ktls_attach(int fd)
 	return setsockopt(fd, IPPROTO_TCP, TCP_ULP, name, sizeof(name)) < 0 ? -errno : 0;
 }
 
-int ktls_install(int fd, enum ktls_direction direction, const struct traffic_keys *keys)
+int ktls_install(int fd, enum traffic_direction direction, const struct traffic_keys *keys)
 {
 	uint8_t crypto[KTLS_CRYPTO_MAX];
 	size_t size = ktls_crypto_info(keys, crypto);
@@ -116,7 +112,7 @@ int ktls_install(int fd, enum ktls_direction direction, const struct traffic_key
 	return error;
 }
 
-int ktls_sequence(int fd, enum ktls_direction direction, const struct traffic_keys *like,
+int ktls_sequence(int fd, enum traffic_direction direction, const struct traffic_keys *like,
 		  uint64_t *sequence)
 {
 	uint8_t crypto[KTLS_CRYPTO_MAX];

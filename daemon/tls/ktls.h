@@ -14,19 +14,6 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-enum ktls_direction {
-	KTLS_RECEIVE,
-	KTLS_SEND,
-	KTLS_DIRECTIONS,
-};
-
-/* RFC 8446 B.1. */
-enum ktls_record {
-	KTLS_RECORD_ALERT = 21,
-	KTLS_RECORD_HANDSHAKE = 22,
-	KTLS_RECORD_DATA = 23,
-};
-
 #define KTLS_CRYPTO_MAX 56 /* bytes of the largest crypto info */
 
 /*
@@ -45,13 +32,13 @@ int ktls_attach(int fd);
  * cipher; -EBUSY: it has keys and cannot change them (before 6.14; TLS 1.2 always); other -errno.
  * There is no way back: a socket with one direction installed can only go on or be closed.
  */
-int ktls_install(int fd, enum ktls_direction direction, const struct traffic_keys *keys);
+int ktls_install(int fd, enum traffic_direction direction, const struct traffic_keys *keys);
 /* Number of the next record of that direction (getsockopt). 0 or -errno. */
-int ktls_sequence(int fd, enum ktls_direction direction, const struct traffic_keys *like,
+int ktls_sequence(int fd, enum traffic_direction direction, const struct traffic_keys *like,
 		  uint64_t *sequence);
 
 /*
- * Of what content type is the record at the front? 0 with *type (enum ktls_record or another
+ * Of what content type is the record at the front? 0 with *type (RFC 8446 B.1; or another
  * byte); -EAGAIN: none whole; -ENODATA: end of the stream; -EBADMSG (forged), -EKEYEXPIRED (a
  * KeyUpdate is waited for) and other -errno. Takes nothing away.
  */

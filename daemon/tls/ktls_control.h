@@ -3,9 +3,7 @@
  * What kernel TLS leaves to the program on an established connection: alerts, KeyUpdate, late
  * tickets, and how much a key has been used. One function for every engine: whoever finds the
  * data path blocked by a record that is no data (EIO from recv, EINVAL from splice, EKEYEXPIRED)
- * calls ktls_control_receive() and does what it says.
- *
- * Secrets are kept only where the kernel can change keys, in locked memory (base/secret.h).
+ * calls ktls_control_receive() and does what it says. What such records mean: record_control.
  */
 #ifndef MCSEAL_TLS_KTLS_CONTROL_H
 #define MCSEAL_TLS_KTLS_CONTROL_H
@@ -14,30 +12,6 @@
 #include "tls/ktls.h"
 
 #include <stdbool.h>
-
-/* Both keys of a connection as they come out of a handshake. Wiped by whoever made it. */
-struct ktls_pair {
-	struct traffic_keys keys[KTLS_DIRECTIONS];
-	/* TLS 1.3; size 0 where there are none. */
-	struct traffic_secret secrets[KTLS_DIRECTIONS];
-	bool client; /* we are: tickets may come */
-};
-
-/*
- * What a peer may make us do without sending data: KeyUpdates, tickets, harmless alerts. The
- * record layer in user space counts the same.
- */
-#define KTLS_UPDATES_BURST 32
-#define KTLS_UPDATES_EVERY (60 * CLOCK_SEC) /* one more is allowed after each */
-
-/* Zeroed: nothing spent yet. */
-struct ktls_control_budget {
-	clock_us since; /* when what was earned back was last counted */
-	uint8_t spent;
-};
-
-/* False: more than is allowed. */
-bool ktls_control_spend(struct ktls_control_budget *budget, clock_us now);
 
 enum ktls_control_outcome {
 	KTLS_CONTROL_NOTHING = 0, /* no control record at the front: go on (data, or not yet) */
@@ -53,7 +27,7 @@ struct ktls_control;
  * whether the socket has keys already and can only be closed. Not installed: the same socket goes
  * on with keys in user space.
  */
-int ktls_control_new(int fd, const struct ktls_pair *pair, bool can_rekey, bool *installed,
+int ktls_control_new(int fd, const struct traffic_pair *pair, bool can_rekey, bool *installed,
 		     struct ktls_control **control);
 /* Wipes. Accepts NULL. Leaves the socket alone. */
 void ktls_control_free(struct ktls_control *control);
@@ -86,7 +60,7 @@ int ktls_control_say_closed(struct ktls_control *control);
 void ktls_control_alert(struct ktls_control *control, uint8_t description);
 
 /* Records made or opened with the present key of a direction. 0 or -errno. */
-int ktls_control_use(const struct ktls_control *control, enum ktls_direction direction,
+int ktls_control_use(const struct ktls_control *control, enum traffic_direction direction,
 		     uint64_t *records);
 /*
  * A key is near its limit: asks for new keys of both directions where that can be (then an update

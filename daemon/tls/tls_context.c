@@ -298,7 +298,7 @@ static int set_protocol(SSL_CTX *context)
 	SSL_CTX_set_num_tickets(context, 0);
 	SSL_CTX_set_max_early_data(context, 0);
 	SSL_CTX_set_read_ahead(context, 0);
-	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
+	SSL_CTX_set_mode(context, SSL_MODE_AUTO_RETRY);
 	arming_watch(context);
 	SSL_CTX_set_security_level(context, 2); /* RSA and DH from 2048 bits, SHA-2 */
 	SSL_CTX_set_default_passwd_cb(context, no_pass_phrase);

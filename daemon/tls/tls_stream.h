@@ -4,23 +4,20 @@
  *
  * A pure transformation between records and bytes. It never touches the socket: records that
  * were received go in, plaintext comes out, and the other way round, so the leg moves all bytes
- * through the ring in the same way with and without it.
+ * through the ring in the same way with and without it. OpenSSL's SSL object is gone by then: of
+ * it only the AEAD is used.
  */
 #ifndef MCSEAL_TLS_TLS_STREAM_H
 #define MCSEAL_TLS_TLS_STREAM_H
 
-#include "tls/handshake.h"
+#include "tls/record_cipher.h"
+#include "tls/record_control.h"
 
-#include <stddef.h>
-#include <stdint.h>
-
-/* Largest expansion of one record: header 5, nonce 8, inner type 1, tag 16 (RFC 5246, 8446). */
-#define TLS_STREAM_RECORD_MAX 16384
-#define TLS_STREAM_OVERHEAD   32
-/* Room for wrap(): every begun 16 KiB costs one record, and replies may be waiting. */
-#define TLS_STREAM_WRAPPED(size)                                                                   \
-	((size) + ((size) / TLS_STREAM_RECORD_MAX + 2) * TLS_STREAM_OVERHEAD)
-#define TLS_STREAM_REPLIES_MAX 1024
+/* RFC 6066 4: the shortest records that a peer may ask for. */
+#define TLS_STREAM_RECORD_MIN    512
+/* Room for wrap(): replies may be waiting besides. */
+#define TLS_STREAM_WRAPPED(size) ((size) + ((size) / TLS_STREAM_RECORD_MIN + 1) * RECORD_OVERHEAD)
+#define TLS_STREAM_REPLIES_MAX   256 /* the answer to KeyUpdates, one of our own, an alert */
 
 enum tls_stream_outcome {
 	TLS_STREAM_CLOSED = 1, /* close_notify was received; nothing comes after it */
@@ -28,23 +25,22 @@ enum tls_stream_outcome {
 
 struct tls_stream;
 
-/* Takes over the SSL object of a finished handshake. On failure the handshake keeps it. */
-int tls_stream_new(struct handshake *handshake, struct tls_stream **stream);
-/* Wipes and frees the keys. Sends nothing. Accepts NULL. */
+/* Of a finished handshake; `pair` may be wiped afterwards. 0, -ENOMEM or -EIO. Any thread. */
+int tls_stream_new(const struct traffic_pair *pair, struct tls_stream **stream);
+/* Wipes and frees the keys. Sends nothing. Accepts NULL. Any thread. */
 void tls_stream_free(struct tls_stream *stream);
 
 /*
  * Feeds `size` received bytes, cut anywhere. Plaintext goes to `deliver`, once per record.
- * 0, TLS_STREAM_CLOSED, -EPROTO (bad record, alert: tls_stream_reason()), -EBADMSG when the peer
- * makes us answer faster than it reads or sends more KeyUpdates and tickets than
- * ktls_control_spend() allows, or what `deliver` returned < 0.
+ * 0, TLS_STREAM_CLOSED, -EPROTO (bad record, alert: tls_stream_reason()), -EDQUOT when the peer
+ * sends more KeyUpdates, tickets or empty records than we bear, or what `deliver` returned < 0.
  */
 int tls_stream_unwrap(struct tls_stream *stream, const uint8_t *records, size_t size,
 		      int (*deliver)(void *owner, const uint8_t *bytes, size_t size), void *owner);
 /*
  * Seals `size` bytes into `records`, which has room for TLS_STREAM_WRAPPED(size) +
- * TLS_STREAM_REPLIES_MAX bytes: up to 16 KiB become one record. *used = bytes written. 0 or
- * -EPROTO.
+ * TLS_STREAM_REPLIES_MAX bytes: up to 16 KiB become one record, unless the peer asked for shorter
+ * ones. *used = bytes written. 0 or -EPROTO.
  */
 int tls_stream_wrap(struct tls_stream *stream, const uint8_t *bytes, size_t size, uint8_t *records,
 		    size_t *used);

@@ -9,6 +9,7 @@
 #ifndef MCSEAL_TLS_TRAFFIC_KEYS_H
 #define MCSEAL_TLS_TRAFFIC_KEYS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,12 @@ struct traffic_secret {
 	uint8_t size; /* 32 or 48: of the suite's hash */
 };
 
+enum traffic_direction {
+	TRAFFIC_RECEIVE,
+	TRAFFIC_SEND,
+	TRAFFIC_DIRECTIONS,
+};
+
 /* One direction. */
 struct traffic_keys {
 	enum traffic_version version;
@@ -41,6 +48,15 @@ struct traffic_keys {
 	/* All 12 bytes of the write IV, but with GCM in TLS 1.2: the 4 bytes of the salt. */
 	uint8_t iv[12];
 	uint64_t sequence; /* number of the next record */
+};
+
+/* Both keys of a connection as they come out of a handshake. Wiped by whoever made it. */
+struct traffic_pair {
+	struct traffic_keys keys[TRAFFIC_DIRECTIONS];
+	/* TLS 1.3; size 0 where there are none. */
+	struct traffic_secret secrets[TRAFFIC_DIRECTIONS];
+	uint16_t record_max; /* bytes of content that the peer takes: RECORD_MAX, or RFC 6066 4 */
+	bool client;         /* we are: tickets may come */
 };
 
 /* By OpenSSL's SSL_CIPHER_get_protocol_id() (IANA). 0, or -ENOTSUP: none of ours. */

@@ -9,6 +9,7 @@
 #define FAKE_KTLS(name) name
 
 #include "tls/ktls_control.h"
+#include "tls/record_control.h"
 
 #include "../unit/fake_ktls.h"
 
@@ -29,14 +30,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 static struct ktls_control *start(uint8_t circumstances)
 {
-	struct ktls_pair pair = {.client = circumstances & CLIENT};
+	struct traffic_pair pair = {.client = circumstances & CLIENT};
 	struct ktls_control *control = NULL;
 	bool installed;
 
 	fake_reset();
 	fake.old = !(circumstances & CAN_REKEY);
 	fake.end = circumstances & AT_END ? 0 : EAGAIN;
-	for (int i = 0; i < KTLS_DIRECTIONS; i++) {
+	for (int i = 0; i < TRAFFIC_DIRECTIONS; i++) {
 		pair.keys[i].version = circumstances & TLS_1_3 ? TRAFFIC_TLS_1_3 : TRAFFIC_TLS_1_2;
 		pair.secrets[i].size = 32;
 	}
@@ -107,7 +108,7 @@ static int run(struct ktls_control *control)
 		check_answer(control);
 		if (fake.in_at == fake.in_count)
 			break;
-		assert(fake.in[fake.in_at].type == KTLS_RECORD_DATA);
+		assert(fake.in[fake.in_at].type == RECORD_DATA);
 		fake.in_at++;
 		assert(fake.in_at > before);
 	}
@@ -124,15 +125,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	control = start(bytes[0]);
 	queue(bytes + 1, size - 1);
 	result = run(control);
-	assert(fake.installs[RX] <= 1 + KTLS_UPDATES_BURST);
-	assert(fake.installs[TX] == 1 + count_sent(KTLS_RECORD_HANDSHAKE));
+	assert(fake.installs[RX] <= 1 + RECORD_UPDATES_BURST);
+	assert(fake.installs[TX] == 1 + count_sent(RECORD_HANDSHAKE));
 	if (!(bytes[0] & TLS_1_3) || !(bytes[0] & CAN_REKEY))
 		assert(fake.installs[RX] == 1 && fake.installs[TX] == 1);
-	assert(count_sent(KTLS_RECORD_ALERT) <= 1 && count_sent(KTLS_RECORD_DATA) == 0);
+	assert(count_sent(RECORD_ALERT) <= 1 && count_sent(RECORD_DATA) == 0);
 	if (result < 0)
 		check_silence(control);
 	else
-		assert(count_sent(KTLS_RECORD_ALERT) == 0);
+		assert(count_sent(RECORD_ALERT) == 0);
 	assert(result <= 0 || result == KTLS_CONTROL_CLOSED || result == KTLS_CONTROL_END);
 	ktls_control_free(control);
 	return 0;

@@ -128,7 +128,7 @@ static inline void answered(struct message *message)
 	assert_int_equal(call->turn, 0);
 	/* A failure leaves nothing behind. */
 	if (call->job.result != 0)
-		assert_null(call->job.handshake);
+		assert_null(call->job.stream);
 	call->turn = ++desk.answers;
 	call->answered = clock_now();
 	if (!desk.keep_open) {
@@ -158,7 +158,7 @@ static inline void open_pool(unsigned int threads, unsigned int limit)
 
 static inline void close_call(struct call *call)
 {
-	handshake_free(call->job.handshake);
+	tls_stream_free(call->job.stream);
 	if (call->fd >= 0)
 		close(call->fd);
 	if (call->peer >= 0)

@@ -8,6 +8,7 @@
 #define MCSEAL_TESTS_LIVE_FIXTURE_H
 
 #include "tls/arming.h"
+#include "tls/ktls_control.h"
 
 #include "record_fixture.h"
 #include "tls_fixture.h"
@@ -20,7 +21,7 @@ static bool kernel_has_ktls, kernel_can_rekey;
 
 struct live {
 	struct papers_pair ends;
-	struct ktls_pair keys;
+	struct traffic_pair keys;
 	struct ktls_control *control;
 	int fd; /* ours, of kernel TLS */
 };
@@ -131,7 +132,7 @@ static void both_ways(struct live *live, size_t size)
 /* A record of the peer's that OpenSSL would not make, after `sent` that it has made. */
 static void send_forged(struct live *live, uint8_t type, const char *hex)
 {
-	struct traffic_keys *keys = &live->keys.keys[KTLS_RECEIVE];
+	struct traffic_keys *keys = &live->keys.keys[TRAFFIC_RECEIVE];
 	uint8_t bytes[256], record[512];
 	size_t size = record_hex(hex, bytes);
 
@@ -198,9 +199,9 @@ static void look_at_kernel(void)
 	papers_connect(fds);
 	if (ktls_attach(fds[0]) == 0) {
 		kernel_has_ktls = true;
-		assert_int_equal(ktls_install(fds[0], KTLS_SEND, &keys), 0);
+		assert_int_equal(ktls_install(fds[0], TRAFFIC_SEND, &keys), 0);
 		keys.key[0] = 1;
-		kernel_can_rekey = ktls_install(fds[0], KTLS_SEND, &keys) == 0;
+		kernel_can_rekey = ktls_install(fds[0], TRAFFIC_SEND, &keys) == 0;
 	}
 	close(fds[0]);
 	close(fds[1]);

@@ -4,6 +4,7 @@
  * sendmsg() replaced. What the kernel does with them is test_ktls_live's.
  */
 #include "tls/ktls.h"
+#include "tls/record_control.h"
 
 #include "record_fixture.h"
 
@@ -166,7 +167,7 @@ static void exact_bytes(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < 2 * ARRAY_SIZE(layouts); i++) {
-		enum ktls_direction direction = (enum ktls_direction)(i % 2);
+		enum traffic_direction direction = (enum traffic_direction)(i % 2);
 		struct traffic_keys keys = keys_of(layouts[i / 2].version, layouts[i / 2].cipher);
 		const uint16_t head[] = {(uint16_t)layouts[i / 2].version, layouts[i / 2].number};
 		uint8_t expected[64];
@@ -177,7 +178,7 @@ static void exact_bytes(void **state)
 				 layouts[i / 2].size - sizeof(head));
 		assert_int_equal(ktls_install(FD, direction, &keys), 0);
 		assert_int_equal(option.level, 282);
-		assert_int_equal(option.option, direction == KTLS_SEND ? 1 : 2);
+		assert_int_equal(option.option, direction == TRAFFIC_SEND ? 1 : 2);
 		assert_int_equal(option.size, layouts[i / 2].size);
 		assert_memory_equal(option.bytes, expected, option.size);
 	}
@@ -202,8 +203,8 @@ static void errors_are_passed_on(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
 		option.error = errors[i];
 		assert_int_equal(ktls_attach(FD), -errors[i]);
-		assert_int_equal(ktls_install(FD, KTLS_SEND, &keys), -errors[i]);
-		assert_int_equal(ktls_sequence(FD, KTLS_SEND, &keys, &sequence), -errors[i]);
+		assert_int_equal(ktls_install(FD, TRAFFIC_SEND, &keys), -errors[i]);
+		assert_int_equal(ktls_sequence(FD, TRAFFIC_SEND, &keys, &sequence), -errors[i]);
 	}
 }
 
@@ -214,14 +215,14 @@ static void sequence_is_read_back(void **state)
 		struct traffic_keys keys = keys_of(layouts[i].version, layouts[i].cipher);
 		uint64_t sequence = 0;
 
-		assert_int_equal(ktls_install(FD, KTLS_RECEIVE, &keys), 0);
+		assert_int_equal(ktls_install(FD, TRAFFIC_RECEIVE, &keys), 0);
 		option.bytes[option.size - 1] = 0xff; /* it has gone on */
 		keys.sequence = 0;
-		assert_int_equal(ktls_sequence(FD, KTLS_RECEIVE, &keys, &sequence), 0);
+		assert_int_equal(ktls_sequence(FD, TRAFFIC_RECEIVE, &keys, &sequence), 0);
 		assert_int_equal(option.option, 2);
 		assert_int_equal(sequence, 0x01020304050607ff);
 		option.size -= 4; /* another cipher's */
-		assert_int_equal(ktls_sequence(FD, KTLS_RECEIVE, &keys, &sequence), -EPROTO);
+		assert_int_equal(ktls_sequence(FD, TRAFFIC_RECEIVE, &keys, &sequence), -EPROTO);
 	}
 }
 
@@ -290,13 +291,13 @@ static void send_whole_or_not(void **state)
 	static const uint8_t close_notify[] = {1, 0};
 
 	(void)state;
-	assert_int_equal(ktls_send(FD, KTLS_RECORD_ALERT, close_notify, 2), 0);
+	assert_int_equal(ktls_send(FD, RECORD_ALERT, close_notify, 2), 0);
 	assert_int_equal(message.type, 21);
 	assert_memory_equal(message.bytes, close_notify, 2);
 	message.size = 1;
-	assert_int_equal(ktls_send(FD, KTLS_RECORD_ALERT, close_notify, 2), -EIO);
+	assert_int_equal(ktls_send(FD, RECORD_ALERT, close_notify, 2), -EIO);
 	message.error = EAGAIN;
-	assert_int_equal(ktls_send(FD, KTLS_RECORD_ALERT, close_notify, 2), -EAGAIN);
+	assert_int_equal(ktls_send(FD, RECORD_ALERT, close_notify, 2), -EAGAIN);
 }
 
 int main(void)

@@ -4,6 +4,7 @@
  * cutting, what is answered, which keys go in and when.
  */
 #include "tls/ktls_control.h"
+#include "tls/record_control.h"
 
 #include "fake_ktls.h"
 #include "record_fixture.h"
@@ -23,11 +24,11 @@
 
 /* --- set-up ---------------------------------------------------------------------------------- */
 
-static struct ktls_pair pair_of(enum traffic_version version, bool client)
+static struct traffic_pair pair_of(enum traffic_version version, bool client)
 {
-	struct ktls_pair pair = {.client = client};
+	struct traffic_pair pair = {.client = client};
 
-	for (int i = 0; i < KTLS_DIRECTIONS; i++) {
+	for (int i = 0; i < TRAFFIC_DIRECTIONS; i++) {
 		pair.secrets[i].size = 32;
 		memset(pair.secrets[i].bytes, 0x40 + i, 32);
 		assert_int_equal(
@@ -42,7 +43,7 @@ static struct ktls_pair pair_of(enum traffic_version version, bool client)
 
 static struct ktls_control *control_of(enum traffic_version version, bool client, bool can_rekey)
 {
-	struct ktls_pair pair = pair_of(version, client);
+	struct traffic_pair pair = pair_of(version, client);
 	struct ktls_control *control = NULL;
 	bool installed;
 
@@ -59,8 +60,9 @@ static struct ktls_control *control_of(enum traffic_version version, bool client
 /* The crypto info of a direction after `updates` KeyUpdates. */
 static void assert_generation(int option, int updates)
 {
-	struct ktls_pair pair = pair_of(TRAFFIC_TLS_1_3, false);
-	struct traffic_secret *secret = &pair.secrets[option == RX ? KTLS_RECEIVE : KTLS_SEND];
+	struct traffic_pair pair = pair_of(TRAFFIC_TLS_1_3, false);
+	struct traffic_secret *secret =
+		&pair.secrets[option == RX ? TRAFFIC_RECEIVE : TRAFFIC_SEND];
 	uint8_t expected[KTLS_CRYPTO_MAX];
 	struct traffic_keys keys;
 	size_t size;
@@ -107,7 +109,7 @@ static void failures_of_installation(void **state)
 		{0, ENOENT, 0, -ENOENT, false},     /* no cipher */
 		{0, 0, ENOENT, -ENOENT, true},      {0, 0, EINVAL, -EINVAL, true},
 	};
-	struct ktls_pair pair = pair_of(TRAFFIC_TLS_1_3, false);
+	struct traffic_pair pair = pair_of(TRAFFIC_TLS_1_3, false);
 
 	(void)state;
 	for (size_t i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
@@ -416,7 +418,7 @@ static void refused_send_key_ends_it(void **state)
 	assert_int_equal(ktls_control_receive(control, NOW), 0);
 	fake.install_error[TX] = EINVAL;
 	assert_int_equal(ktls_control_update(control), -EINVAL);
-	assert_string_equal(ktls_control_reason(control), "the kernel refused our next key");
+	assert_string_equal(ktls_control_reason(control), "our next key could not be set");
 	assert_false(ktls_control_update_due(control));
 	/* The peer cannot read the old key any more: not a record may follow. */
 	assert_int_equal(ktls_control_say_closed(control), 0);
@@ -433,7 +435,7 @@ static void refused_receive_key_ends_it(void **state)
 	fake.install_error[RX] = EBUSY;
 	receive_hex(22, "18 00 00 01 00");
 	assert_int_equal(ktls_control_receive(control, NOW), -EBUSY);
-	assert_string_equal(ktls_control_reason(control), "the kernel refused the peer's next key");
+	assert_string_equal(ktls_control_reason(control), "the peer's next key could not be set");
 	ktls_control_free(control);
 }
 
@@ -536,17 +538,17 @@ static void storms_are_ended(void **state)
 	struct ktls_control *control = control_of(TRAFFIC_TLS_1_3, false, true);
 
 	(void)state;
-	assert_int_equal(updates_until_refused(control, NOW, 1), KTLS_UPDATES_BURST + 1);
+	assert_int_equal(updates_until_refused(control, NOW, 1), RECORD_UPDATES_BURST + 1);
 	assert_string_equal(ktls_control_reason(control), "peer changes its keys too often");
 	ktls_control_free(control);
 	/* Twice as often as they come back: two bursts. */
 	control = control_of(TRAFFIC_TLS_1_3, false, true);
-	assert_in_range(updates_until_refused(control, NOW, KTLS_UPDATES_EVERY / 2),
-			2 * KTLS_UPDATES_BURST - 2, 2 * KTLS_UPDATES_BURST + 2);
+	assert_in_range(updates_until_refused(control, NOW, RECORD_UPDATES_EVERY / 2),
+			2 * RECORD_UPDATES_BURST - 2, 2 * RECORD_UPDATES_BURST + 2);
 	ktls_control_free(control);
 	/* As often: for ever. */
 	control = control_of(TRAFFIC_TLS_1_3, false, true);
-	assert_int_equal(updates_until_refused(control, NOW, KTLS_UPDATES_EVERY), 0);
+	assert_int_equal(updates_until_refused(control, NOW, RECORD_UPDATES_EVERY), 0);
 	ktls_control_free(control);
 }
 
@@ -556,14 +558,14 @@ static void answers_cost_nothing(void **state)
 	struct ktls_control *control = control_of(TRAFFIC_TLS_1_3, false, true);
 
 	(void)state;
-	for (int i = 0; i < 3 * KTLS_UPDATES_BURST; i++) {
+	for (int i = 0; i < 3 * RECORD_UPDATES_BURST; i++) {
 		fake.in_count = fake.in_at = 0;
 		assert_int_equal(ktls_control_refresh(control), 0);
 		assert_int_equal(ktls_control_update(control), 0);
 		receive_hex(22, "18 00 00 01 00");
 		assert_int_equal(ktls_control_receive(control, NOW), 0);
 	}
-	assert_generation(RX, 3 * KTLS_UPDATES_BURST);
+	assert_generation(RX, 3 * RECORD_UPDATES_BURST);
 	ktls_control_free(control);
 }
 
@@ -581,11 +583,11 @@ static void tickets_and_alerts_are_limited(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct ktls_control *control = control_of(TRAFFIC_TLS_1_3, true, true);
 
-		for (int j = 0; j <= KTLS_UPDATES_BURST; j++)
+		for (int j = 0; j <= RECORD_UPDATES_BURST; j++)
 			receive_hex(cases[i].type, cases[i].bytes);
 		assert_int_equal(ktls_control_receive(control, NOW), -EDQUOT);
 		assert_string_equal(ktls_control_reason(control), cases[i].reason);
-		assert_int_equal(fake.in_at, KTLS_UPDATES_BURST + 1);
+		assert_int_equal(fake.in_at, RECORD_UPDATES_BURST + 1);
 		ktls_control_free(control);
 	}
 }
@@ -596,10 +598,10 @@ static void use_is_the_record_number(void **state)
 	uint64_t records = 99;
 
 	(void)state;
-	assert_int_equal(ktls_control_use(control, KTLS_SEND, &records), 0);
+	assert_int_equal(ktls_control_use(control, TRAFFIC_SEND, &records), 0);
 	assert_int_equal(records, 0);
 	fake.crypto[RX][fake.crypto_size[RX] - 2] = 1;
-	assert_int_equal(ktls_control_use(control, KTLS_RECEIVE, &records), 0);
+	assert_int_equal(ktls_control_use(control, TRAFFIC_RECEIVE, &records), 0);
 	assert_int_equal(records, 256);
 	ktls_control_free(control);
 }

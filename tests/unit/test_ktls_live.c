@@ -24,9 +24,9 @@ static void data_in_every_suite_and_role(void **state)
 		for (size_t j = 0; j < ARRAY_SIZE(sizes); j++)
 			both_ways(&live, sizes[j]);
 		/* 40,000 bytes are three records. */
-		assert_int_equal(ktls_control_use(live.control, KTLS_SEND, &records), 0);
+		assert_int_equal(ktls_control_use(live.control, TRAFFIC_SEND, &records), 0);
 		assert_int_equal(records, base + 8);
-		assert_int_equal(ktls_control_use(live.control, KTLS_RECEIVE, &records), 0);
+		assert_int_equal(ktls_control_use(live.control, TRAFFIC_RECEIVE, &records), 0);
 		assert_int_equal(records, base + 8 + (tickets ? 2 : 0));
 		disarm(&live);
 	}
@@ -55,7 +55,7 @@ static void half_closed_socket_is_not_attached(void **state)
 {
 	struct papers_pair ends;
 	struct ktls_control *control = NULL;
-	struct ktls_pair keys;
+	struct traffic_pair keys;
 	const char *why;
 	bool installed;
 
@@ -253,7 +253,7 @@ static void messages_in_pieces(void **state)
 
 	(void)state;
 	arm(&live, suite_1_3, false);
-	live.keys.keys[KTLS_RECEIVE].sequence = 2; /* behind OpenSSL's tickets */
+	live.keys.keys[TRAFFIC_RECEIVE].sequence = 2; /* behind OpenSSL's tickets */
 	send_forged(&live, 22, "04");
 	send_forged(&live, 22, "00 00");
 	send_forged(&live, 22, "05 01 02");
@@ -307,7 +307,8 @@ static void peer_changes_its_keys(void **state)
 			update_there(&live, j % 2 ? SSL_KEY_UPDATE_REQUESTED
 						  : SSL_KEY_UPDATE_NOT_REQUESTED);
 			to_us(&live, 300);
-			assert_int_equal(ktls_control_use(live.control, KTLS_RECEIVE, &records), 0);
+			assert_int_equal(ktls_control_use(live.control, TRAFFIC_RECEIVE, &records),
+					 0);
 			assert_int_equal(records, 1);
 			assert_int_equal(ktls_control_update_due(live.control), j % 2);
 			assert_int_equal(ktls_control_update(live.control), 0);
@@ -345,11 +346,11 @@ static void we_change_keys(void **state)
 		if (openssl_suites[i / 2].version != TRAFFIC_TLS_1_3)
 			continue;
 		arm(&live, &openssl_suites[i / 2], i % 2);
-		for (int j = 0; j < 3 * KTLS_UPDATES_BURST; j++) {
+		for (int j = 0; j < 3 * RECORD_UPDATES_BURST; j++) {
 			both_ways(&live, 30);
 			assert_int_equal(ktls_control_refresh(live.control), 0);
 			assert_int_equal(ktls_control_update(live.control), 0);
-			assert_int_equal(ktls_control_use(live.control, KTLS_SEND, &records), 0);
+			assert_int_equal(ktls_control_use(live.control, TRAFFIC_SEND, &records), 0);
 			assert_int_equal(records, 0);
 			to_them(&live, 30);
 		}
@@ -445,7 +446,7 @@ static void storm_is_ended(void **state)
 		sent++;
 	}
 	assert_int_equal(result, -EDQUOT);
-	assert_int_equal(sent, KTLS_UPDATES_BURST + 1);
+	assert_int_equal(sent, RECORD_UPDATES_BURST + 1);
 	assert_peer_got_alert(&live, SSL_AD_INTERNAL_ERROR);
 	disarm(&live);
 }

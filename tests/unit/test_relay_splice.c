@@ -33,7 +33,7 @@ struct ktls_control {
 	int unused;
 };
 
-int ktls_control_new(int fd, const struct ktls_pair *pair, bool can_rekey, bool *installed,
+int ktls_control_new(int fd, const struct traffic_pair *pair, bool can_rekey, bool *installed,
 		     struct ktls_control **control)
 {
 	(void)fd, (void)pair, (void)can_rekey;
@@ -77,7 +77,7 @@ int ktls_control_say_closed(struct ktls_control *control)
 	return 0;
 }
 
-int ktls_control_use(const struct ktls_control *control, enum ktls_direction direction,
+int ktls_control_use(const struct ktls_control *control, enum traffic_direction direction,
 		     uint64_t *records)
 {
 	(void)control, (void)direction;
@@ -95,12 +95,6 @@ const char *ktls_control_reason(const struct ktls_control *control)
 {
 	(void)control;
 	return "test";
-}
-
-bool ktls_control_spend(struct ktls_control_budget *budget, clock_us now)
-{
-	(void)budget, (void)now;
-	return true;
 }
 
 /* Nor are handshakes: the test says when one is done, with the keys in the "kernel". */

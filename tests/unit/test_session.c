@@ -137,7 +137,7 @@ void handshake_job_free(struct handshake_job *job)
 {
 	if (job == NULL)
 		return;
-	free(job->handshake);
+	free(job->stream);
 	free(job->kernel);
 	free(job);
 }
@@ -151,10 +151,6 @@ void handshake_pool_start(struct handshake_pool *pool, struct handshake_job *job
 
 /* A record layer that changes nothing: 'C' alone is close_notify, 'X' alone a broken record. */
 struct tls_stream {
-	int unused;
-};
-
-struct handshake {
 	int unused;
 };
 
@@ -215,7 +211,7 @@ int ktls_control_say_closed(struct ktls_control *control)
 	return kernel.said_closed;
 }
 
-int ktls_control_use(const struct ktls_control *control, enum ktls_direction direction,
+int ktls_control_use(const struct ktls_control *control, enum traffic_direction direction,
 		     uint64_t *records)
 {
 	(void)control;
@@ -235,13 +231,6 @@ const char *ktls_control_reason(const struct ktls_control *control)
 {
 	(void)control;
 	return "test";
-}
-
-int tls_stream_new(struct handshake *handshake, struct tls_stream **stream)
-{
-	(void)handshake;
-	*stream = calloc(1, sizeof(**stream));
-	return *stream ? 0 : -ENOMEM;
 }
 
 void tls_stream_free(struct tls_stream *stream)
@@ -467,7 +456,7 @@ static void shake(int result, int identity, bool mcseal)
 	if (result == 0 && keys_to_kernel)
 		job->kernel = calloc(1, sizeof(*job->kernel));
 	else if (result == 0)
-		job->handshake = calloc(1, sizeof(*job->handshake));
+		job->stream = calloc(1, sizeof(*job->stream));
 	job->message.deliver(&job->message);
 }
 

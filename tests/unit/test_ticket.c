@@ -123,7 +123,7 @@ static void second_handshake_is_resumed(void **state)
 
 static void record_numbers(struct shaken *shaken, uint64_t tickets)
 {
-	struct ktls_pair pairs[ENDS];
+	struct traffic_pair pairs[ENDS];
 	const char *why = NULL;
 
 	for (int i = 0; i < ENDS; i++) {
@@ -131,13 +131,13 @@ static void record_numbers(struct shaken *shaken, uint64_t tickets)
 		if (arming_prepare(shaken->handshakes[i], &pairs[i], &why) != 0)
 			fail_msg("%s", why);
 	}
-	assert_int_equal(pairs[GATEWAY].keys[KTLS_SEND].sequence, tickets);
-	assert_int_equal(pairs[EDGE].keys[KTLS_RECEIVE].sequence, tickets);
-	assert_int_equal(pairs[GATEWAY].keys[KTLS_RECEIVE].sequence, 0);
-	assert_int_equal(pairs[EDGE].keys[KTLS_SEND].sequence, 0);
+	assert_int_equal(pairs[GATEWAY].keys[TRAFFIC_SEND].sequence, tickets);
+	assert_int_equal(pairs[EDGE].keys[TRAFFIC_RECEIVE].sequence, tickets);
+	assert_int_equal(pairs[GATEWAY].keys[TRAFFIC_RECEIVE].sequence, 0);
+	assert_int_equal(pairs[EDGE].keys[TRAFFIC_SEND].sequence, 0);
 	for (int i = 0; i < ENDS; i++)
-		assert_memory_equal(pairs[i].keys[KTLS_SEND].key, pairs[!i].keys[KTLS_RECEIVE].key,
-				    32);
+		assert_memory_equal(pairs[i].keys[TRAFFIC_SEND].key,
+				    pairs[!i].keys[TRAFFIC_RECEIVE].key, 32);
 }
 
 /* One ticket after a full handshake, none after a resumed one; nothing is left in the socket. */
@@ -165,6 +165,17 @@ static int collect(void *owner, const uint8_t *bytes, size_t size)
 	return 0;
 }
 
+static struct tls_stream *take_over(struct handshake *handshake)
+{
+	struct traffic_pair pair;
+	struct tls_stream *stream;
+	const char *why;
+
+	assert_int_equal(arming_prepare(handshake, &pair, &why), 0);
+	assert_int_equal(tls_stream_new(&pair, &stream), 0);
+	return stream;
+}
+
 static void data_flows_in_user_space(void **state)
 {
 	uint8_t records[TLS_STREAM_WRAPPED(4) + TLS_STREAM_REPLIES_MAX], got[16] = {0};
@@ -176,7 +187,7 @@ static void data_flows_in_user_space(void **state)
 	for (int round = 0; round < 2; round++) {
 		shake(&shaken, contexts, NULL, 1);
 		for (int i = 0; i < ENDS; i++)
-			assert_int_equal(tls_stream_new(shaken.handshakes[i], &streams[i]), 0);
+			streams[i] = take_over(shaken.handshakes[i]);
 		for (int i = 0; i < ENDS; i++) {
 			assert_int_equal(tls_stream_wrap(streams[i], (const uint8_t *)"four", 4,
 							 records, &used),
@@ -480,7 +491,7 @@ static void edge_waits_for_ticket_or_data(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct papers_pair pair;
-		struct ktls_pair keys;
+		struct traffic_pair keys;
 		const char *why;
 		char bytes[4];
 
@@ -489,7 +500,7 @@ static void edge_waits_for_ticket_or_data(void **state)
 		if (cases[i].tickets > 0) {
 			/* Of one ticket's record, and of no other, a byte was read. */
 			assert_int_equal(arming_prepare(pair.handshake, &keys, &why), 0);
-			assert_int_equal(keys.keys[KTLS_RECEIVE].sequence, 1);
+			assert_int_equal(keys.keys[TRAFFIC_RECEIVE].sequence, 1);
 		} else if (cases[i].data != NULL) {
 			assert_int_equal(arming_prepare(pair.handshake, &keys, &why),
 					 ARMING_REFUSED);
