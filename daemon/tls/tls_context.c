@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "tls/identity.h"
 #include "tls/ticket.h"
+#include "tls/verdict.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -164,6 +165,22 @@ static void load_crl(struct loading *loading)
 	X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 }
 
+/* X509_verify_cert(), but for what it has found good before. */
+static bool verify(const struct tls_context *context, X509_STORE_CTX *store)
+{
+	time_t now = time(NULL);
+	struct verdict verdict;
+	bool known = verdict_of(store, &verdict);
+
+	if (known && verdict_is_good(context->verdicts, &verdict, now))
+		return true;
+	if (X509_verify_cert(store) != 1)
+		return false;
+	if (known)
+		verdict_keep(context->verdicts, &verdict, store, now);
+	return true;
+}
+
 /* Chain first, then identity. What it finds out about the peer goes to *peer, good or bad. */
 static bool judge(const struct tls_context *context, X509_STORE_CTX *store, struct tls_peer *peer)
 {
@@ -172,7 +189,7 @@ static bool judge(const struct tls_context *context, X509_STORE_CTX *store, stru
 	/* Before the verdict: the SSL object forgets the certificate that it refuses. */
 	identity_subject(certificate, peer->subject, sizeof(peer->subject));
 	identity_serial(certificate, peer->serial, sizeof(peer->serial));
-	if (X509_verify_cert(store) != 1)
+	if (!verify(context, store))
 		return false;
 	if (context->role == TLS_ROLE_EDGE)
 		return true;
@@ -339,7 +356,9 @@ int tls_context_new(const struct config *config, const struct config_credentials
 		SSL_CTX_new(role == TLS_ROLE_GATEWAY ? TLS_server_method() : TLS_client_method());
 	if (role == TLS_ROLE_EDGE)
 		context->tickets = ticket_store_new();
-	if (context->ssl_context == NULL || !set_protocol(context->ssl_context) ||
+	context->verdicts = verdict_store_new();
+	if (context->ssl_context == NULL || context->verdicts == NULL ||
+	    !set_protocol(context->ssl_context) ||
 	    (role == TLS_ROLE_EDGE && context->tickets == NULL)) {
 		tls_context_free(context);
 		return -ENOMEM;
@@ -372,5 +391,6 @@ void tls_context_free(struct tls_context *context)
 		return;
 	SSL_CTX_free(context->ssl_context);
 	ticket_store_free(context->tickets);
+	verdict_store_free(context->verdicts);
 	free(context);
 }

@@ -45,6 +45,7 @@ struct tls_context {
 	enum tls_role role;
 	const struct config *config;  /* identities; outlives the context */
 	struct ticket_store *tickets; /* edge only */
+	struct verdict_store *verdicts;
 };
 
 /*

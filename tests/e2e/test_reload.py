@@ -180,3 +180,22 @@ def test_asked_by_mcseal(tmp_path):
             assert ask(sock, WRITE) == 0
         assert len(site.gateway.lines(" reloaded ")) == 1
         assert len(site.gateway.lines("reload-failed")) == 1
+
+
+def ask_over_tls(site):
+    with client_context(site.client_credentials).wrap_socket(dial(site.gateway_port)) as sock:
+        return ask(sock, READ)
+
+
+def test_revoked_since(tmp_path):
+    """Found good, and good again without another look: the new list counts all the same."""
+    with lab.Site(tmp_path) as site:
+        assert [ask_over_tls(site) for _ in range(3)] == [0, 0, 0]
+        site.pki.revoke("ana")
+        assert ask_over_tls(site) == 0  # nobody has told the gateway yet
+        os.kill(site.gateway.pid, signal.SIGHUP)
+        lab.wait_for(lambda: site.gateway.lines(" reloaded "), "reloaded")
+        with pytest.raises(OSError):
+            ask_over_tls(site)
+        line, = lab.wait_for(lambda: site.gateway.lines("peer-refused"), "the refusal")
+        assert "certificate revoked" in line
