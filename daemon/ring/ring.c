@@ -152,16 +152,11 @@ static void deliver_ready(struct ring *ring)
 int ring_run_once(struct ring *ring)
 {
 	clock_us next = timer_next(&ring->timers);
-	clock_us timeout = -1;
 	int error;
 
-	if (!TAILQ_EMPTY(&ring->ready)) {
-		timeout = 0;
-	} else if (next != CLOCK_NEVER) {
-		timeout = next - clock_now();
-		timeout = timeout < 0 ? 0 : timeout;
-	}
-	error = ring->ops->wait(ring, timeout);
+	if (!TAILQ_EMPTY(&ring->ready))
+		next = 0;
+	error = ring->ops->wait(ring, next == CLOCK_NEVER ? -1 : next);
 	deliver_ready(ring);
 	timer_expire(&ring->timers, clock_now());
 	return error;

@@ -14,8 +14,8 @@ struct ring_engine_ops {
 	void (*start)(struct ring *ring, struct op *op);
 	void (*cancel)(struct ring *ring, struct op *op);
 	void (*buffer_free)(struct ring *ring, struct ring_buffer *buffer);
-	/* Submit, sleep at most `timeout` (< 0: for ever), deliver completions. */
-	int (*wait)(struct ring *ring, clock_us timeout);
+	/* Submit, sleep `until` then at most (< 0: for ever; 0: not at all), deliver. */
+	int (*wait)(struct ring *ring, clock_us until);
 };
 
 extern const struct ring_engine_ops ring_uring_ops;

@@ -341,13 +341,21 @@ static void dispatch(struct ring *ring, const struct epoll_event *event)
 		ready(ring, op, event->events);
 }
 
-static int epoll_run(struct ring *ring, clock_us timeout)
+/* As epoll_wait(2) wants it. Rounded up: waking before a deadline would spin until it. */
+static int milliseconds_until(clock_us until)
+{
+	clock_us left = until > 0 ? until - clock_now() : until;
+
+	if (until < 0)
+		return -1;
+	return left > 0 ? (int)((left + CLOCK_MS - 1) / CLOCK_MS) : 0;
+}
+
+static int epoll_run(struct ring *ring, clock_us until)
 {
 	struct epoll_engine *engine = ring->engine;
 	struct epoll_event events[EVENTS_PER_WAIT];
-	/* Rounded up: waking before a deadline would spin until it. */
-	int milliseconds = timeout < 0 ? -1 : (int)((timeout + CLOCK_MS - 1) / CLOCK_MS);
-	int count = epoll_wait(engine->fd, events, EVENTS_PER_WAIT, milliseconds);
+	int count = epoll_wait(engine->fd, events, EVENTS_PER_WAIT, milliseconds_until(until));
 
 	if (count < 0)
 		return errno == EINTR ? 0 : -errno;

@@ -15,6 +15,14 @@
  * kernel whatever its result was; where that was not the end for the owner (completion queue full,
  * buffers used up) the operation is started again here and the owner never notices.
  *
+ * A send among many is queued like everything else: one enter carries all of them. But its
+ * completion ends the next wait before anything has happened, so where few things were going on
+ * a send is made at once, by send(2), and only what the socket did not take is queued.
+ *
+ * For the loop's timeout one timeout operation stays in the kernel, at the earliest moment that was
+ * ever asked for: deadlines of requests are set and stopped all the time and hardly ever reached,
+ * and setting the kernel's clock for each wait costs more than waking up too early now and then.
+ *
  * IORING_OP_SPLICE always runs on a thread of the kernel's pool (io-wq), which is kept small: both
  * ends and the pipe are non-blocking, so that none of them ever sleeps in there.
  *
@@ -35,13 +43,20 @@
 #define BUFFER_GROUP        0
 #define COMPLETIONS_AT_ONCE 256
 #define POOL_THREADS        4
+#define SEND_AT_ONCE        8 /* so many completions in one round are few */
+
+/* user_data of the two operations that are the engine's own. */
+static const char timeout_data, update_data;
 
 struct uring {
 	struct io_uring ring;
 	struct io_uring_buf_ring *buffers;
 	size_t buffers_size; /* bytes mapped */
 	int mask;
-	unsigned int held; /* buffers that the kernel does not have */
+	unsigned int held;  /* buffers that the kernel does not have */
+	unsigned int round; /* completions taken in this round */
+	clock_us timeout;   /* when the kernel's timeout is due; CLOCK_NEVER: there is none */
+	struct __kernel_timespec due;
 };
 
 /* Setup flags from the wanted to the merely workable. */
@@ -116,6 +131,7 @@ static int uring_init(struct ring *ring)
 		return error;
 	}
 	ring->engine = uring;
+	uring->timeout = CLOCK_NEVER;
 	error = register_buffers(ring, uring);
 	if (error < 0) {
 		uring_deinit(ring);
@@ -153,12 +169,31 @@ static void prepare_recv(struct io_uring_sqe *sqe, const struct op *op)
 	sqe->buf_group = BUFFER_GROUP;
 }
 
+/* True: it is out, or cannot go out at all. */
+static bool send_at_once(struct ring *ring, struct op *op)
+{
+	ssize_t sent = send(op->fd, op->bytes, op->left, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (sent < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (sent >= 0 && (size_t)sent < op->left) {
+		op->bytes += sent;
+		op->left -= (uint32_t)sent;
+		return false;
+	}
+	ring_finish(ring, op, sent < 0 ? -errno : (int)op->total);
+	return true;
+}
+
 static void uring_start(struct ring *ring, struct op *op)
 {
 	struct uring *uring = ring->engine;
 	bool linked = op->kind == OP_SPLICE && op->linked;
-	struct io_uring_sqe *sqe = linked ? next_of_two(uring) : next_submission(uring);
+	struct io_uring_sqe *sqe;
 
+	if (op->kind == OP_SEND && uring->round <= SEND_AT_ONCE && send_at_once(ring, op))
+		return;
+	sqe = linked ? next_of_two(uring) : next_submission(uring);
 	switch ((enum op_kind)op->kind) {
 	case OP_ACCEPT:
 		io_uring_prep_multishot_accept(sqe, op->fd, NULL, NULL,
@@ -253,8 +288,12 @@ static void completed(struct ring *ring, const struct io_uring_cqe *cqe)
 	struct ring_buffer *buffer = NULL;
 	bool more = cqe->flags & IORING_CQE_F_MORE;
 
-	if (op == NULL)
+	if (op == NULL || (const void *)op == &update_data)
 		return;
+	if ((const void *)op == &timeout_data) {
+		((struct uring *)ring->engine)->timeout = CLOCK_NEVER;
+		return;
+	}
 	if (cqe->flags & IORING_CQE_F_BUFFER) {
 		buffer = &ring->buffers[cqe->flags >> IORING_CQE_BUFFER_SHIFT];
 		((struct uring *)ring->engine)->held++;
@@ -298,24 +337,54 @@ static unsigned int take_completions(struct uring *uring, struct io_uring_cqe *t
 	return count;
 }
 
-static int uring_wait(struct ring *ring, clock_us timeout)
+/* The wait is to end at `when`: the kernel's timeout is set, or moved, if it is due only later. */
+static void set_timeout(struct uring *uring, clock_us when)
+{
+	struct io_uring_sqe *sqe;
+
+	if (when >= uring->timeout)
+		return;
+	sqe = next_submission(uring);
+	uring->due = (struct __kernel_timespec){.tv_sec = when / CLOCK_SEC,
+						.tv_nsec = when % CLOCK_SEC * 1000};
+	if (uring->timeout == CLOCK_NEVER) {
+		io_uring_prep_timeout(sqe, &uring->due, 0, IORING_TIMEOUT_ABS);
+		io_uring_sqe_set_data(sqe, (void *)(uintptr_t)&timeout_data);
+	} else {
+		io_uring_prep_timeout_update(sqe, &uring->due, (uintptr_t)&timeout_data,
+					     IORING_TIMEOUT_ABS);
+		io_uring_sqe_set_data(sqe, (void *)(uintptr_t)&update_data);
+	}
+	uring->timeout = when;
+}
+
+/* `until` < 0: for ever; 0: only what is there. */
+static int submit_and_wait(struct uring *uring, clock_us until)
+{
+	static const struct __kernel_timespec at_once = {0};
+	struct io_uring_cqe *cqe;
+
+	if (until == 0)
+		return io_uring_submit_and_wait_timeout(
+			&uring->ring, &cqe, 1, (struct __kernel_timespec *)(uintptr_t)&at_once,
+			NULL);
+	if (until > 0)
+		set_timeout(uring, until);
+	return io_uring_submit_and_wait(&uring->ring, 1);
+}
+
+static int uring_wait(struct ring *ring, clock_us until)
 {
 	struct uring *uring = ring->engine;
-	struct io_uring_cqe *cqe;
-	struct __kernel_timespec wait = {
-		.tv_sec = timeout / CLOCK_SEC,
-		.tv_nsec = timeout % CLOCK_SEC * 1000,
-	};
 	struct io_uring_cqe taken[COMPLETIONS_AT_ONCE];
 	unsigned int count;
-	int error;
+	int error = submit_and_wait(uring, until);
 
-	error = io_uring_submit_and_wait_timeout(&uring->ring, &cqe, 1, timeout < 0 ? NULL : &wait,
-						 NULL);
 	if (error < 0 && error != -ETIME && error != -EINTR && error != -EBUSY && error != -EAGAIN)
 		return error;
 	/* What is left over makes the next wait return at once. */
 	count = take_completions(uring, taken);
+	uring->round = count;
 	for (unsigned int i = 0; i < count; i++)
 		completed(ring, &taken[i]);
 	return 0;
