@@ -517,6 +517,45 @@ static void *wake_later(void *argument)
 	return NULL;
 }
 
+/* When each was due and when it came: at most this late, however the wait before was set. */
+static void run_until_expired(struct timer *timer, clock_us due)
+{
+	timer->expired = ignored;
+	assert_int_equal(timer_set(ring_timers(listener.ring), timer, due), 0);
+	while (timer_is_set(timer))
+		assert_int_equal(ring_run_once(listener.ring), 0);
+	assert_true(clock_now() >= due);
+	assert_true(clock_now() - due < 2 * CLOCK_SEC);
+}
+
+/* The loop waits for a distant one; then an earlier one comes, and the distant one goes. */
+static void earlier_and_later_timers(void **state)
+{
+	struct timer distant = {.expired = ignored}, near = {0};
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(timer_set(ring_timers(listener.ring), &distant,
+					   clock_now() + 3600 * CLOCK_SEC),
+				 0);
+		ring_wake(listener.ring);
+		assert_int_equal(ring_run_once(listener.ring), 0);
+		run_until_expired(&near, clock_now() + 30 * CLOCK_MS);
+		timer_stop(ring_timers(listener.ring), &distant);
+		run_until_expired(&near, clock_now() + 10 * CLOCK_MS);
+	}
+	/* Set and stopped all the time, as for each request: the next one is still in time. */
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(timer_set(ring_timers(listener.ring), &distant,
+					   clock_now() + 20 * CLOCK_MS),
+				 0);
+		ring_wake(listener.ring);
+		assert_int_equal(ring_run_once(listener.ring), 0);
+		timer_stop(ring_timers(listener.ring), &distant);
+	}
+	run_until_expired(&near, clock_now() + 30 * CLOCK_MS);
+}
+
 static void another_thread_wakes_the_loop(void **state)
 {
 	pthread_t thread;
@@ -605,6 +644,7 @@ int main(void)
 		{"splice_moves_exactly_or_nothing (io_uring)", splice_moves_exactly_or_nothing,
 		 set_up, tear_down, &uring},
 		CASE(timers_wake_the_loop),
+		CASE(earlier_and_later_timers),
 		CASE(another_thread_wakes_the_loop),
 		CASE(wake_before_the_end),
 		cmocka_unit_test(probe_agrees_with_the_kernel),
