@@ -52,6 +52,7 @@ struct mcload_client {
 	clock_ns due;         /* when the request should have been sent */
 	uint64_t due_rounds;  /* requests that should have been sent */
 	uint64_t done_rounds; /* and those that were answered */
+	uint64_t answered;    /* while it was measured */
 };
 
 /* `tls`: NULL = plain. Which of the targets is told by the index. */

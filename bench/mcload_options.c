@@ -34,6 +34,7 @@ enum {
 	KEY_WORDS = 256,
 	KEY_HEAD,
 	KEY_WARMUP,
+	KEY_ANSWERS,
 	KEY_TIMEOUT,
 	KEY_TOGETHER,
 	KEY_JSON,
@@ -47,6 +48,7 @@ enum {
 	KEY_CIPHER,
 	KEY_RESUME,
 	KEY_EDGE,
+	KEY_GROUP,
 };
 
 static const struct argp_option argp_options[] = {
@@ -58,12 +60,15 @@ static const struct argp_option argp_options[] = {
 	{"together", KEY_TOGETHER, NULL, 0, "poll: all at once, not spread over the interval", 0},
 	{"duration", 'd', "TIME", 0, "of the measurement, or the silence (5s)", 0},
 	{"warmup", KEY_WARMUP, "TIME", 0, "before it, not counted (0.5s)", 0},
+	{"answers", KEY_ANSWERS, "N", 0, "end it after so many answers", 0},
 	{"timeout", KEY_TIMEOUT, "TIME", 0, "for a connection and for an answer (10s)", 0},
 	{NULL, 0, NULL, 0, "Output", 2},
 	{"json", KEY_JSON, NULL, 0, "JSON, one object a line, events too", 0},
 	{"cdf", KEY_CDF, NULL, 0, "with --json: the whole distribution of latencies", 0},
 	{"hold", KEY_HOLD, NULL, 0,
 	 "keep the connections after the result, or the silence, until stdin ends", 0},
+	{"group", KEY_GROUP, "FOLDER", 0,
+	 "with --json: CPU time of this control group (cgroup v2) for each answer", 0},
 	{NULL, 0, NULL, 0, "TLS 1.3 (--ca turns it on)", 3},
 	{"ca", KEY_CA, "FILE", 0, "CA of the gateway, PEM", 0},
 	{"cert", KEY_CERT, "FILE", 0, "own certificate, PEM", 0},
@@ -148,6 +153,8 @@ static void check(struct argp_state *state, struct mcload_options *options)
 				  "certificate");
 	if (options->resume && options->mode != MCLOAD_CONNECT)
 		argp_error(state, "--resume is for connect");
+	if (options->answers && (options->mode == MCLOAD_IDLE || options->mode == MCLOAD_FILL))
+		argp_error(state, "--answers is for closed, poll and connect");
 	if (options->interval < CLOCK_NS_US)
 		argp_error(state, "--interval: at least 1us");
 	if (options->mode == MCLOAD_FILL)
@@ -202,6 +209,9 @@ static error_t parse_output_option(int key, char *argument, struct argp_state *s
 	case KEY_HOLD:
 		options->hold = true;
 		return 0;
+	case KEY_GROUP:
+		options->group = argument;
+		return 0;
 	case ARGP_KEY_ARG:
 		set_word(state, options, argument);
 		return 0;
@@ -235,6 +245,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 		return 0;
 	case 'd':
 		options->duration = duration(state, "--duration", argument);
+		return 0;
+	case KEY_ANSWERS:
+		options->answers = number(state, "--answers", argument, 1, UINT32_MAX);
 		return 0;
 	case KEY_WARMUP:
 		options->warmup = duration(state, "--warmup", argument);

@@ -39,6 +39,7 @@ struct mcload_options {
 	uint32_t head; /* first device number */
 	uint16_t words;
 	clock_ns interval, duration, warmup, timeout;
+	uint64_t answers; /* the measurement ends after so many; 0 = by time */
 	bool together;
 	bool json, cdf, hold;
 	/* TLS: on when `ca` is given. NULL = not given. */
@@ -47,6 +48,8 @@ struct mcload_options {
 	/* Behave as an edge of mcseal: its ALPN, and this destination in a PROXY header. */
 	bool is_edge;
 	struct address destination;
+	/* Control group whose CPU time is told with the result; NULL = none. */
+	const char *group;
 };
 
 /* Ends the program on a usage error (MCLOAD_USAGE) and after --help. */

@@ -115,6 +115,9 @@ static void json_result(const struct mcload_options *options, const struct mcloa
 	printf(",\"own_cpu_us\":%.3f,\"own_switches\":%.3f",
 	       per(tally->cpu_seconds * 1e6, tally->answered),
 	       per((double)tally->switches, tally->answered));
+	printf(",\"fewest\":%" PRIu64 ",\"most\":%" PRIu64, tally->fewest, tally->most);
+	if (tally->group_us >= 0)
+		printf(",\"group_cpu_us\":%.3f", per((double)tally->group_us, tally->answered));
 	json_latency(options, latency);
 	if (tally->end_code)
 		printf(",\"end_code\":\"%04X\"", tally->end_code);

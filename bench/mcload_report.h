@@ -20,6 +20,8 @@ struct mcload_tally {
 	double seconds;
 	double cpu_seconds;     /* this program's */
 	uint64_t switches;      /* its context switches */
+	int64_t group_us;       /* CPU time of --group; -1 = not asked for */
+	uint64_t fewest, most;  /* answers of one connection */
 	const char *problem;    /* the first, NULL = none */
 	uint32_t still_open;    /* connections at the end */
 	double opening_seconds; /* until all connections were there */

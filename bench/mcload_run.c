@@ -20,6 +20,7 @@
 
 #include "base/error.h"
 #include "mcload_client.h"
+#include "mcload_group.h"
 #include "mcload_report.h"
 #include "mcload_schedule.h"
 #include "mcload_tls.h"
@@ -59,6 +60,8 @@ struct run {
 	clock_ns started, phase_ends, next_tick;
 	clock_ns measured_from;
 	struct rusage usage;
+	int group; /* descriptor, -1 = none is watched */
+	int64_t group_us;
 	uint32_t opened, opening; /* connections: handed to the kernel so far; not there yet */
 	uint32_t written;         /* fill: words */
 	struct loop_op signals, input;
@@ -91,7 +94,7 @@ static double cpu_of(const struct rusage *usage)
 /* --- counting --------------------------------------------------------------------------------- */
 
 /* An answer, and since when it was waited for. */
-static void count(struct run *run, const struct mcload_client *client, clock_ns since, clock_ns now)
+static void count(struct run *run, struct mcload_client *client, clock_ns since, clock_ns now)
 {
 	if (client->end_code) {
 		run->tally.refused++;
@@ -101,8 +104,11 @@ static void count(struct run *run, const struct mcload_client *client, clock_ns 
 	if (run->phase != PHASE_MEASURING)
 		return;
 	run->tally.answered++;
+	client->answered++;
 	run->tally.split += client->pieces > 1;
 	mcload_histogram_add(&run->latency, now - since);
+	if (run->tally.answered == run->options->answers)
+		end_measurement(run, now);
 }
 
 static void keep_problem(struct run *run, const struct mcload_client *client, const char *problem)
@@ -202,11 +208,11 @@ static void poll_leftover(struct run *run, clock_ns now)
 
 static void connect_answered(struct run *run, struct mcload_client *client, clock_ns now)
 {
-	count(run, client, client->due, now);
 	if (run->phase == PHASE_MEASURING) {
 		run->tally.connected++;
 		run->tally.resumed += client->resumed;
 	}
+	count(run, client, client->due, now);
 	mcload_client_close(client, NULL);
 }
 
@@ -300,6 +306,21 @@ static void start_measurement(struct run *run, clock_ns now)
 	run->measured_from = now;
 	mcload_report_event(run->options, "measuring", &run->tally);
 	getrusage(RUSAGE_SELF, &run->usage);
+	if (run->group >= 0)
+		run->group_us = mcload_group_cpu_us(run->group);
+}
+
+/* That all connections were equally busy can be told from these. */
+static void count_each(struct run *run)
+{
+	struct mcload_tally *tally = &run->tally;
+
+	for (uint32_t i = 0; i < run->opened; i++) {
+		uint64_t answered = run->clients[i].answered;
+
+		tally->fewest = i && tally->fewest < answered ? tally->fewest : answered;
+		tally->most = tally->most > answered ? tally->most : answered;
+	}
 }
 
 static void end_measurement(struct run *run, clock_ns now)
@@ -307,6 +328,8 @@ static void end_measurement(struct run *run, clock_ns now)
 	struct mcload_tally *tally = &run->tally;
 	struct rusage usage;
 
+	tally->group_us = run->group < 0 ? -1 : mcload_group_cpu_us(run->group) - run->group_us;
+	count_each(run);
 	getrusage(RUSAGE_SELF, &usage);
 	if (run->phase == PHASE_MEASURING)
 		tally->seconds = (double)(now - run->measured_from) / CLOCK_NS_SEC;
@@ -607,6 +630,8 @@ static void raise_descriptor_limit(void)
 static void run_free(struct run *run)
 {
 	loop_deinit(&run->loop);
+	if (run->group >= 0)
+		close(run->group);
 	for (uint32_t i = 0; run->clients && i < run->opened; i++) {
 		SSL_free(run->clients[i].stream.ssl);
 		SSL_SESSION_free(run->clients[i].ticket);
@@ -624,15 +649,20 @@ int mcload_run(const struct mcload_options *options)
 	if (!run)
 		return failed("memory", -ENOMEM);
 	run->options = options;
+	run->group = -1;
 	run->mode = &modes[options->mode];
 	run->terminal = !options->json && isatty(STDERR_FILENO);
 	run->clients = calloc(options->connections, sizeof(*run->clients));
 	pattern_init(&run->pattern);
 	raise_descriptor_limit();
+	if (options->group)
+		run->group = mcload_group_open(options->group);
 	if (options->ca)
 		run->tls = mcload_tls_context(options, run->problem, sizeof(run->problem));
 	if (!run->clients)
 		status = failed("memory", -ENOMEM);
+	else if (options->group && run->group < 0)
+		status = failed(options->group, run->group);
 	else if (options->ca && !run->tls)
 		fprintf(stderr, "mcload: %s\n", run->problem);
 	else
