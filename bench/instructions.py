@@ -17,11 +17,13 @@ import types
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from measure import MCLOAD, checked  # noqa: E402
+from measure import MCLOAD, Load, checked  # noqa: E402
 from scenarios import VARIANTS  # noqa: E402
 from subjects import Echo, Subject, lab, parse  # noqa: E402
 
 CPU = "0"
+SAMPLING = {"perf_event_max_sample_rate": "100000", "perf_cpu_time_max_percent": "0", "kptr_restrict": "0"}
+PERIOD = 20011
 WARMUP = "0.05"  # 50 million instructions: some hundred answers
 DESCRIPTORS = 4096
 
@@ -65,6 +67,39 @@ def measure(words, bench, folder, name, role):
         subject.stop()
 
 
+def profile(words, bench, folder, name, role):
+    """Where the proxy's instructions go: by function, alone and with what it calls."""
+    subject = Subject(folder, name, role, bench.papers, bench, max(words.connections))
+    for setting, value in SAMPLING.items():
+        pathlib.Path("/proc/sys/kernel", setting).write_text(value)
+    try:
+        for size in words.words:
+            for connections in words.connections:
+                row = counted(subject, connections, size, words.answers, folder / "mcload.out")
+                load = Load(CPU, ["closed", f"127.0.0.1:{subject.targets[0]}", "-c", connections,
+                                  "--words", size, "--warmup", WARMUP, "-d", "100",
+                                  *subject.words])
+                try:
+                    load.event("measuring")
+                    data = folder / "perf.data"
+                    lab.run("perf", "record", "-q", "-g", "-e", "cpu-clock", "-c", PERIOD, "-o",
+                            data, "-p", ",".join(map(str, subject.processes())), "--", "sleep", "0.5")
+                finally:
+                    load.process.terminate()
+                    load.end()
+                print(f"### {name} {role} {connections} x {size}: proxy {row['proxy']:.0f} of {row['total']:.0f}")
+                for title, options in (("flat", ("--no-children",)), ("inclusive", ("--children",))):
+                    text = lab.run("perf", "report", "-i", data, "--stdio", "-g", "none", *options,
+                                   "--percent-limit", "0.3", "--sort", "dso,sym", "-w", "18,60", timeout=600, stderr=subprocess.DEVNULL).stdout
+                    print(f"--- {title}")
+                    for line in text.splitlines():
+                        if line and not line.startswith("#"):
+                            share = float(line.split("%")[0])
+                            print(f"{share * row['proxy'] / 100:8.0f} {line.rstrip()}", flush=True)
+    finally:
+        subject.stop()
+
+
 def check_records(subject, used, sessions):
     """Those that should have kernel TLS must have had it in every session, and nobody else."""
     program, variant, _ = parse(subject.name)
@@ -86,6 +121,7 @@ def main():
     parser.add_argument("--connections", nargs="+", type=int)
     parser.add_argument("--words", nargs="+", type=int)
     parser.add_argument("--answers", type=int)
+    parser.add_argument("--profile", action="store_true")
     words = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
     papers = pickle.loads(pathlib.Path(words.papers).read_bytes())
@@ -99,7 +135,7 @@ def main():
                                       proxy_cpu=CPU, all_cpus=CPU)
         for role in words.roles:
             for name in words.subjects:
-                measure(words, bench, folder, name, role)
+                (profile if words.profile else measure)(words, bench, folder, name, role)
 
 
 main()
