@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""In a guest that counts instructions: what an answer costs, on the whole machine and in the proxy.
+"""What bench/kernel does inside a guest that counts instructions (tests/vm/run --icount).
 
-bench/kernel runs this file inside tests/vm/run --icount, where one instruction is one nanosecond of
-every clock. Rows leave as JSON lines.
+    bench/instructions.py FOLDER
+
+FOLDER/order.json tells what is to be measured, FOLDER/papers are the certificates, made before the
+guest began: its clock runs ahead of its disk. One instruction is one nanosecond of every clock, and
+waiting takes none. What is found leaves as JSON lines on stdout.
 """
-import argparse
+import contextlib
 import json
 import pathlib
 import pickle
@@ -17,114 +20,180 @@ import types
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from measure import MCLOAD, Load, checked  # noqa: E402
-from scenarios import VARIANTS  # noqa: E402
+from measure import MCLOAD, Failed, Load, checked, enforced, memory  # noqa: E402
+from scenarios import ROLES, ROLES_OF, SCENARIOS  # noqa: E402
 from subjects import Echo, Subject, lab, parse  # noqa: E402
 
 CPU = "0"
-SAMPLING = {"perf_event_max_sample_rate": "100000", "perf_cpu_time_max_percent": "0", "kptr_restrict": "0"}
-PERIOD = 20011
-WARMUP = "0.05"  # 50 million instructions: some hundred answers
 DESCRIPTORS = 4096
+WARMUP = "0.05"  # 50 million instructions: some hundred answers
+TIME_MAX = "1000"
+# A connection is busy when its next request is out as soon as the answer is in.
+BUSY_MIN, EVEN_MIN = 0.95, 0.8
+# perf's limits are about time that it takes; here it takes none of what is told.
+SAMPLING = {"perf_event_max_sample_rate": "100000", "perf_cpu_time_max_percent": "0",
+            "kptr_restrict": "0"}
+# Nanoseconds. Answers recur as regularly as samples: one period alone would meet the same places of
+# each again and again.
+SAMPLE_PERIODS = (17011, 19013, 23017, 27011, 31013, 37003)
+SAMPLED_SECONDS = 0.2
+
+
+def tell(**found):
+    print(json.dumps(found), flush=True)
+
+
+def load_words(subject, connections, words):
+    return ["closed", f"127.0.0.1:{subject.targets[0]}", "-c", connections, "--words", words,
+            "--warmup", WARMUP, "-d", TIME_MAX, *subject.words]
+
+
+# --- figures -----------------------------------------------------------------------------------------
 
 
 def counted(subject, connections, words, answers, output):
-    """One measurement. Nobody but client, proxy and PLC is awake meanwhile: mcload looks at the
+    """One measurement. Nobody but client, proxy and PLC is awake meanwhile: mcload itself reads the
     clocks, and what it says is read when it is over."""
-    command = [MCLOAD, "closed", f"127.0.0.1:{subject.targets[0]}", "-c", connections, "--words",
-               words, "--answers", answers, "--warmup", WARMUP, "-d", "100", "--json",
-               *subject.words]
+    command = [MCLOAD, *load_words(subject, connections, words), "--answers", answers, "--json"]
     if subject.proxies:
         command += ["--group", subject.proxies[0].group.path]
     with open(output, "w", encoding="ascii") as file:
         subprocess.run([str(word) for word in command], stdout=file, stdin=subprocess.DEVNULL,
                        check=False)
-    result = checked([json.loads(line) for line in output.read_text().splitlines()][-1])
-    return {"connections": connections, "words": words, "answers": result["answered"],
-            "total": result["seconds"] * 1e9 / result["answered"],
-            "proxy": result.get("group_cpu_us", 0) * 1000,
-            "busy": result["latency_us"]["mean"] * result["answered"] / result["seconds"] / 1e6,
-            "evenness": result["fewest"] / result["most"]}
+    lines = output.read_text().splitlines()
+    result = checked(json.loads(lines[-1])) if lines else {}
+    if result.get("answered") != answers:
+        raise Failed(f"{connections} connections, {words} words: {result or 'mcload said nothing'}")
+    row = {"connections": connections, "words": words,
+           "total": result["seconds"] * 1e9 / answers,
+           "proxy": result.get("group_cpu_us", 0) * 1000,
+           # By Little's law: how many requests were out at any time.
+           "busy": result["latency_us"]["mean"] * result["per_second"] / 1e6,
+           "even": result["fewest"] / result["most"]}
+    if row["busy"] < BUSY_MIN * connections or row["even"] < EVEN_MIN:
+        raise Failed(f"not all of {connections} connections were busy: {row}")
+    return row
 
 
-def in_kernel(subject):
+def with_keys():
     """Sockets that were given keys for sending, and for receiving, since the guest began."""
     found = lab.tls_statistics()
     return found["TlsTxSw"], found["TlsRxSw"]
 
 
-def measure(words, bench, folder, name, role):
-    subject = Subject(folder, name, role, bench.papers, bench, max(words.connections))
+def check_records(subject, before, sessions):
+    """Who should have had kernel TLS had it in every session, and nobody else had it in any."""
+    program, variant, _ = parse(subject.name)
+    used = [now - then for now, then in zip(with_keys(), before)]
+    if program == "mcseal":
+        way = "user" if variant == "user" else "kernel"
+        said = re.findall(r"session-open .*records=(\w+)", subject.proxies[0].log.read_text())
+        if said != [way] * sessions or used != [sessions * (way == "kernel")] * 2:
+            raise Failed(f"{sessions} sessions, kernel TLS in {used}; the log: {set(said)}")
+    elif used[0] != (sessions if variant == "ktls" else 0):
+        raise Failed(f"{sessions} sessions, kernel TLS in {used}")
+    return used
+
+
+def figures(order, bench, folder, name, role):
+    """All combinations with one process of the subject."""
+    subject = Subject(folder, name, role, bench.papers, bench, max(order["connections"]))
     try:
-        before = in_kernel(subject)
-        for size in words.words:
-            for connections in words.connections:
-                row = counted(subject, connections, size, words.answers, folder / "mcload.out")
-                print(json.dumps({"subject": name, "role": role, **row}), flush=True)
-        check_records(subject, [now - then for now, then in zip(in_kernel(subject), before)],
-                      len(words.words) * sum(words.connections))
+        if subject.proxies and order["enforced"]:
+            enforced(subject)
+        before, sessions, rows = with_keys(), 0, []
+        for words in order["words"]:
+            for connections in order["connections"]:
+                answers = order["answers"][str(connections)]
+                rows.append(counted(subject, connections, words, answers, folder / "mcload.out"))
+                sessions += connections
+        used = check_records(subject, before, sessions)
+    finally:
+        subject.stop()
+    for row in rows:
+        tell(role=role, subject=name, **row, kernel_tls=[one / sessions for one in used])
+
+
+def idle(order, bench, folder, name, role):
+    """Memory of a silent session."""
+    connections = order["idle"]
+    subject = Subject(folder, name, role, bench.papers, bench, connections)
+    try:
+        before = with_keys()
+        found = memory(SCENARIOS["idle-memory"], subject, connections)
+        check_records(subject, before, connections)
+    finally:
+        subject.stop()
+    tell(role=role, subject=name, idle=connections,
+         **{key: value for key, value in found.items() if key.endswith("_kib")})
+
+
+# --- profiles ----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def loaded(subject, connections, words):
+    load = Load(CPU, load_words(subject, connections, words))
+    try:
+        load.event("measuring")
+        yield
+    finally:
+        load.process.terminate()
+        load.end()
+
+
+def sampled(subject, output):
+    """Of the whole machine, for the same reason: the clock must not stop with the proxy."""
+    for period in SAMPLE_PERIODS:
+        lab.run("perf", "record", "-q", "-B", "-N", "-g", "-a", "-e", "cpu-clock", "-c", period,
+                "-o", f"{output}.{period}", "--", "sleep", SAMPLED_SECONDS)
+    return {"samples": [f"{output}.{period}" for period in SAMPLE_PERIODS],
+            "processes": subject.processes()}
+
+
+def profile(order, bench, folder, name, role):
+    """Samples for the host to read, which is faster at it."""
+    samples = pathlib.Path(order["profile"])
+    subject = Subject(folder, name, role, bench.papers, bench, max(order["connections"]))
+    try:
+        for words in order["words"]:
+            for connections in order["connections"]:
+                row = counted(subject, connections, words, order["answers"][str(connections)],
+                              folder / "mcload.out")
+                output = samples / f"{name}-{role}-{connections}-{words}".replace(":", "-")
+                with loaded(subject, connections, words):
+                    found = sampled(subject, output)
+                tell(role=role, subject=name, **row, **found)
     finally:
         subject.stop()
 
 
-def profile(words, bench, folder, name, role):
-    """Where the proxy's instructions go: by function, alone and with what it calls."""
-    subject = Subject(folder, name, role, bench.papers, bench, max(words.connections))
+def prepare_profiles(samples):
     for setting, value in SAMPLING.items():
         pathlib.Path("/proc/sys/kernel", setting).write_text(value)
-    try:
-        for size in words.words:
-            for connections in words.connections:
-                row = counted(subject, connections, size, words.answers, folder / "mcload.out")
-                load = Load(CPU, ["closed", f"127.0.0.1:{subject.targets[0]}", "-c", connections,
-                                  "--words", size, "--warmup", WARMUP, "-d", "100",
-                                  *subject.words])
-                try:
-                    load.event("measuring")
-                    data = folder / "perf.data"
-                    lab.run("perf", "record", "-q", "-g", "-e", "cpu-clock", "-c", PERIOD, "-o",
-                            data, "-p", ",".join(map(str, subject.processes())), "--", "sleep", "0.5")
-                finally:
-                    load.process.terminate()
-                    load.end()
-                print(f"### {name} {role} {connections} x {size}: proxy {row['proxy']:.0f} of {row['total']:.0f}")
-                for title, options in (("flat", ("--no-children",)), ("inclusive", ("--children",))):
-                    text = lab.run("perf", "report", "-i", data, "--stdio", "-g", "none", *options,
-                                   "--percent-limit", "0.3", "--sort", "dso,sym", "-w", "18,60", timeout=600, stderr=subprocess.DEVNULL).stdout
-                    print(f"--- {title}")
-                    for line in text.splitlines():
-                        if line and not line.startswith("#"):
-                            share = float(line.split("%")[0])
-                            print(f"{share * row['proxy'] / 100:8.0f} {line.rstrip()}", flush=True)
-    finally:
-        subject.stop()
+    (samples / "kallsyms").write_text(pathlib.Path("/proc/kallsyms").read_text())
 
 
-def check_records(subject, used, sessions):
-    """Those that should have kernel TLS must have had it in every session, and nobody else."""
-    program, variant, _ = parse(subject.name)
-    if program == "mcseal":
-        opened = re.findall(r"session-open.*records=(\w+)", subject.proxies[0].log.read_text())
-        expected = "user" if variant == "user" else "kernel"
-        if len(opened) < sessions or set(opened) != {expected}:
-            raise lab.LabError(f"{subject.name}: {sessions} sessions, expected records={expected}: {opened[:3]} {len(opened)}")
-        if used != ([0, 0] if expected == "user" else [sessions, sessions]):
-            raise lab.LabError(f"{subject.name}: {used} installations")
-    print(json.dumps({"note": f"{subject.name} {subject.role}: {used} of {sessions}"}), flush=True)
+# --- all ---------------------------------------------------------------------------------------------
+
+
+def work(order):
+    """(what to do, role, subject), in turn."""
+    for role in order["roles"]:
+        for name in order["subjects"]:
+            if role in ROLES_OF.get(parse(name)[0], ROLES):
+                yield profile if order["profile"] else figures, role, name
+        for name in order["idle_subjects"]:
+            yield idle, role, name
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("papers")
-    parser.add_argument("--subjects", nargs="+")
-    parser.add_argument("--roles", nargs="+")
-    parser.add_argument("--connections", nargs="+", type=int)
-    parser.add_argument("--words", nargs="+", type=int)
-    parser.add_argument("--answers", type=int)
-    parser.add_argument("--profile", action="store_true")
-    words = parser.parse_args()
+    source = pathlib.Path(sys.argv[1])
+    order = json.loads((source / "order.json").read_text())
+    papers = pickle.loads((source / "papers").read_bytes())
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
-    papers = pickle.loads(pathlib.Path(words.papers).read_bytes())
+    if order["profile"]:
+        prepare_profiles(pathlib.Path(order["profile"]))
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         plain = Echo(folder, "plain", [lab.free_port()], CPU)
@@ -133,9 +202,12 @@ def main():
         bench = types.SimpleNamespace(papers=papers, plain=plain, secure=secure, floor=plain,
                                       secure_floor=secure, foreign=foreign, load_cpu=CPU,
                                       proxy_cpu=CPU, all_cpus=CPU)
-        for role in words.roles:
-            for name in words.subjects:
-                (profile if words.profile else measure)(words, bench, folder, name, role)
+        for what, role, name in work(order):
+            try:
+                what(order, bench, folder, name, role)
+            except (Failed, lab.LabError) as error:
+                tell(role=role, subject=name, failed=f"{what.__name__}: {error}")
+    return 0
 
 
-main()
+sys.exit(main())

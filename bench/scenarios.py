@@ -11,11 +11,12 @@ ROLES = ("gateway", "edge", "pair")
 # hitch carries TLS in and plain out, and nothing else.
 ROLES_OF = {"hitch": ("gateway",)}
 
-# Variants of mcseal: what stands in its configuration, and what the kernel must offer for it.
+# Variants of a program: what stands in its configuration, and what the kernel must offer for it.
 VARIANTS = {
     "": ({}, None),
     "epoll": ({"ENGINE": "epoll"}, None),
     "uninspected": ({"INSPECT": "no"}, None),
+    "ktls": ({"OPTIONS": "KTLS"}, "kernel TLS"),  # nginx
     "user": ({"KTLS": "off"}, "kernel TLS"),
     "copy": ({"ENGINE": "copy"}, "kernel TLS"),
     "splice": ({"ENGINE": "splice"}, "kernel TLS"),

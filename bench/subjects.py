@@ -209,7 +209,7 @@ class Proxy:
                   "CERTIFICATE": credentials.certificate, "KEY": credentials.key,
                   "PEM": papers.pem(credentials), "CA": papers.pki.ca, "CRL": papers.pki.crl,
                   "FILES": 2 * sessions_max() + 500, "SESSIONS": sessions_max(),
-                  "ENGINE": "auto", "KTLS": "auto", "INSPECT": "yes",
+                  "ENGINE": "auto", "KTLS": "auto", "INSPECT": "yes", "OPTIONS": "-KTLS",
                   "PROXY": "yes" if paired else "no", **VARIANTS[variant][0]}
         name = re.sub(r"\W", "-", f"{subject}-{role}")
         config = folder / f"{name}.conf"
