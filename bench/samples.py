@@ -35,19 +35,17 @@ def read(found, symbols):
     """Samples of the processes of `found`, each the chain of functions from the innermost on."""
     shares, mine, chain = Shares(), False, []
     processes = {str(pid) for pid in found["processes"]}
-    for path in found["samples"]:
-        script = subprocess.run(["perf", "script", "-i", path, "--kallsyms", symbols, "-F",
-                                 "pid,ip,sym,dso"], stdout=subprocess.PIPE,
-                                stderr=subprocess.DEVNULL, text=True, check=True).stdout
-        for line in script.splitlines():
-            frame = FRAME.match(line)
-            if frame and mine:
-                chain.append((pathlib.Path(frame["place"]).name, frame["function"]))
-            elif line and not frame:
-                shares.add(chain)
-                mine, chain = line.split()[0] in processes, []
-        shares.add(chain)
-        mine, chain = False, []
+    script = subprocess.run(["perf", "script", "-i", found["samples"], "--kallsyms", symbols, "-F",
+                             "pid,ip,sym,dso"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                            text=True, check=True).stdout
+    for line in script.splitlines():
+        frame = FRAME.match(line)
+        if frame and mine:
+            chain.append((pathlib.Path(frame["place"]).name, frame["function"]))
+        elif line and not frame:
+            shares.add(chain)
+            mine, chain = line.split()[0] in processes, []
+    shares.add(chain)
     return shares
 
 
