@@ -66,7 +66,7 @@ EXTRA_fuzz_learn := $(LEARNING)
 LIBRARIES    := libssl libcrypto liburing libconfuse libsystemd jansson
 # Of the rules program, which is never linked with OpenSSL: only what it includes from daemon/.
 NFT_LIBRARIES := libnftnl libmnl libnetfilter_conntrack jansson
-NEEDS_BUILD  := $(filter-out clean help test check-vm demo demo-vm bench check-style,$(or $(MAKECMDGOALS),all))
+NEEDS_BUILD  := $(filter-out clean help test check-vm demo demo-vm bench bench-kernel check-style,$(or $(MAKECMDGOALS),all))
 ifneq ($(NEEDS_BUILD),)
   MISSING := $(shell tools/need --missing build)
   ifneq ($(MISSING),)
@@ -110,7 +110,7 @@ endif
 
 # --- targets -------------------------------------------------------------------------------------
 
-.PHONY: all bench demo demo-vm test check-vm check check-style lint fuzz coverage format tables install uninstall clean help programs unit-tests tested fuzz-targets
+.PHONY: all bench bench-kernel demo demo-vm test check-vm check check-style lint fuzz coverage format tables install uninstall clean help programs unit-tests tested fuzz-targets
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -143,6 +143,11 @@ bench: ## mcseal beside nginx, HAProxy, stunnel and hitch: build/bench/report.md
 	@tools/need --install build bench
 	@+$(MAKE) --no-print-directory all
 	@bench/run $(if $(filter-out 0,$(QUICK)),--quick) $(BENCH)
+
+bench-kernel: ## instructions for an answer in three kernels with kernel TLS: build/bench/kernel.md (an hour)
+	@tools/need --install build bench vm
+	@+$(MAKE) --no-print-directory all
+	@bench/kernel $(BENCH)
 
 check: unit-tests ## unit tests of this flavour only (no root)
 	@tests/run --unit-only $(FLAVOUR)

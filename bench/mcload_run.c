@@ -60,8 +60,8 @@ struct run {
 	clock_ns started, phase_ends, next_tick;
 	clock_ns measured_from;
 	struct rusage usage;
-	int group; /* descriptor, -1 = none is watched */
-	int64_t group_us;
+	int group;                /* descriptor, -1 = none is watched */
+	int64_t group_us;         /* its CPU time when the measurement began, or -errno */
 	uint32_t opened, opening; /* connections: handed to the kernel so far; not there yet */
 	uint32_t written;         /* fill: words */
 	struct loop_op signals, input;
@@ -323,12 +323,20 @@ static void count_each(struct run *run)
 	}
 }
 
+/* -1 = nothing is known. */
+static int64_t group_used(const struct run *run)
+{
+	int64_t now = run->group < 0 ? -1 : mcload_group_cpu_us(run->group);
+
+	return now < 0 || run->group_us < 0 ? -1 : now - run->group_us;
+}
+
 static void end_measurement(struct run *run, clock_ns now)
 {
 	struct mcload_tally *tally = &run->tally;
 	struct rusage usage;
 
-	tally->group_us = run->group < 0 ? -1 : mcload_group_cpu_us(run->group) - run->group_us;
+	tally->group_us = group_used(run);
 	count_each(run);
 	getrusage(RUSAGE_SELF, &usage);
 	if (run->phase == PHASE_MEASURING)

@@ -5,8 +5,10 @@ What is known to be wrong comes from servers in the test's own hands.
 """
 import contextlib
 import json
+import os
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -102,6 +104,68 @@ def test_closed(plc, words):
     found = good(result("closed", plc.address, "-c", "8", "--words", words, *SHORT), 100)
     assert found["seconds"] == pytest.approx(0.2, abs=0.2 * lab.PATIENCE)
     assert found["per_second"] == pytest.approx(found["answered"] / found["seconds"], rel=0.01)
+
+
+@pytest.mark.parametrize("mode", [("closed", "-c", "7"), ("poll", "-c", "7", "-i", "5ms"),
+                                  ("connect", "-c", "2")], ids=lambda words: words[0])
+def test_so_many_answers(plc, mode):
+    found = good(result(*mode, plc.address, "--answers", "200", "-d", "30", "--warmup", "0.05"))
+    assert found["answered"] == 200 and found["seconds"] < 20
+    assert 1 <= found["fewest"] <= 200 / int(mode[2]) <= found["most"] <= 200
+
+
+def test_so_many_answers_or_the_time(plc):
+    found = good(result("poll", plc.address, "-i", "50ms", "--answers", "1000", "-d", "0.5"))
+    assert found["answered"] < 100
+    assert found["fewest"] == found["most"] == found["answered"]
+
+
+def test_connections_that_are_not_equally_busy():
+    """The first of four connections is answered at once, the others after 30 ms."""
+    seen = []
+
+    def answer(number, words):
+        thread = threading.get_ident()
+        if thread not in seen:
+            seen.append(thread)
+        if thread != seen[0]:
+            time.sleep(0.03)
+        return [right(number, words)]
+    found = good(result("closed", Server(answer).address, "-c", "4", "-d", "1"))
+    assert found["fewest"] <= 1.2 / 0.03 and found["most"] > 2 * found["fewest"]
+
+
+@pytest.fixture
+def group():
+    """A control group of cgroup v2, as bench/run makes them."""
+    sys.path.insert(0, str(lab.ROOT / "bench"))
+    import subjects  # pylint: disable=import-outside-toplevel,import-error
+    if not subjects.unified():
+        pytest.skip("no cgroup v2 to make groups in")
+    group = subjects.Group("mcload")
+    yield group
+    group.remove()
+
+
+def test_cpu_time_of_a_group(plc, group, tmp_path):
+    """Of one whose process does nothing but run, on a CPU that it may not have alone."""
+    idle = result("closed", plc.address, "--group", group.path, *SHORT)
+    assert idle["group_cpu_us"] == 0
+    process = group.start(["sh", "-c", "while :; do :; done"], tmp_path / "log",
+                          ",".join(map(str, sorted(os.sched_getaffinity(0)))))
+    try:
+        busy = good(result("poll", plc.address, "-i", "10ms", "-d", "1", "--group", group.path))
+    finally:
+        process.kill()
+        process.wait()
+    share = busy["group_cpu_us"] * busy["answered"] / 1e6 / busy["seconds"]
+    assert 0.1 < share < 1.05
+    assert "group_cpu_us" not in result("closed", plc.address, *SHORT)
+
+
+def test_no_such_group(plc, tmp_path):
+    done = lab.run(MCLOAD, "closed", plc.address, "--group", tmp_path / "none", check=False)
+    assert done.returncode == 3 and f"{tmp_path}/none: No such file" in done.stdout
 
 
 def test_poll_keeps_its_schedule(plc):
@@ -344,6 +408,8 @@ def test_messages(site, tmp_path):
     (("closed", "localhost:1"), "expected ADDR:PORT"),
     (("closed", "127.0.0.1:1", "--words", "961"), "from 1 to 960"),
     (("closed", "127.0.0.1:1", "-d", "soon"), "--duration: a time"),
+    (("idle", "127.0.0.1:1", "--answers", "5"), "--answers is for"),
+    (("closed", "127.0.0.1:1", "--answers", "0"), "--answers: a number"),
     (("closed", "127.0.0.1:1", "--cert", "x"), "both or none"),
     (("closed", "127.0.0.1:1", "--alpn", "x"), "TLS needs --ca")])
 def test_usage(words, expected):
