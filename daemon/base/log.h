@@ -36,8 +36,11 @@ struct log_entry {
 
 /* Any thread. Lines above `level` are dropped before they are formatted. */
 void log_set_level(enum log_level level);
+enum log_level log_get_level(void);
 /* Are lines of this level written? Any thread. */
 bool log_wants(enum log_level level);
+/* "error", "warning", "info", "debug". */
+const char *log_level_name(enum log_level level);
 /* "error", "warning", "info" or "debug" to *level; -EINVAL for anything else. */
 int log_level_parse(const char *name, enum log_level *level);
 

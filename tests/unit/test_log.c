@@ -94,7 +94,10 @@ static void level_and_journal(void **state)
 	(void)state;
 	assert_string_equal(capture(log_hidden), "");
 	assert_int_equal(log_level_parse("debug", &level), 0);
+	assert_int_equal(log_get_level(), LOG_LEVEL_INFO);
 	log_set_level(level);
+	assert_int_equal(log_get_level(), LOG_LEVEL_DEBUG);
+	assert_string_equal(log_level_name(level), "debug");
 	assert_int_equal(setenv("JOURNAL_STREAM", "1:2", 1), 0);
 	assert_string_equal(capture(log_hidden), "<7>debug hidden\n");
 	unsetenv("JOURNAL_STREAM");
