@@ -145,10 +145,19 @@ static size_t next_frame(struct session *session, unsigned int from)
 	return 0;
 }
 
+/* By somebody, not by its keys: then nothing more is asked, whatever waits. */
+static bool is_told_to_end(const struct session *session)
+{
+	return session->close_at_rest != SESSION_REASON_NONE &&
+	       session->close_at_rest != SESSION_REASON_KEY_LIMIT;
+}
+
 static size_t next_piece(struct session *session, unsigned int from)
 {
 	size_t waiting = buffer_size(&session->legs[from].input);
 
+	if (session->protocol == CONFIG_PROTOCOL_MC && from == LEG_NEAR && is_told_to_end(session))
+		return 0;
 	if (session->protocol == CONFIG_PROTOCOL_MC)
 		return next_frame(session, from);
 	return waiting < RECORD_MAX ? waiting : RECORD_MAX;
@@ -181,8 +190,10 @@ static void renew_keys(struct session *session, bool far_beyond)
 
 	if (error == -EOPNOTSUPP && far_beyond)
 		session_close(session, SESSION_REASON_KEY_LIMIT, "no pause between requests");
+	else if (error == -EOPNOTSUPP && session->close_at_rest == SESSION_REASON_NONE)
+		session->close_at_rest = SESSION_REASON_KEY_LIMIT;
 	else if (error == -EOPNOTSUPP)
-		session->close_at_rest = true;
+		return; /* it will, for another reason */
 	else if (error < 0)
 		relay_unsendable(session, leg == &session->legs[LEG_FAR], error);
 }
@@ -201,6 +212,40 @@ void relay_count_key_use(struct session *session, unsigned int from)
 		renew_keys(session, used >= 2 * limit);
 }
 
+static bool has_sent(const struct session *session, unsigned int to)
+{
+	const struct leg *leg = &session->legs[to];
+
+	return (leg->finished || leg_can_send(leg)) && !relay_splice_in_frame(session, !to);
+}
+
+/* The client has the answers to all that was asked; of other bytes, all that has come. */
+static bool has_answered(const struct session *session)
+{
+	if (session->protocol == CONFIG_PROTOCOL_MC)
+		return session->directions[LEG_NEAR].frames <=
+			       session->directions[LEG_FAR].frames &&
+		       has_sent(session, LEG_NEAR);
+	return buffer_size(&session->legs[LEG_NEAR].input) == 0 &&
+	       buffer_size(&session->legs[LEG_FAR].input) == 0 && has_sent(session, LEG_NEAR) &&
+	       has_sent(session, LEG_FAR);
+}
+
+/* Of requests that overlap only the first one's time is known: the others' begins later. */
+void relay_time(struct session *session, unsigned int from)
+{
+	bool alone =
+		session->directions[LEG_NEAR].frames == session->directions[LEG_FAR].frames + 1;
+	clock_us now;
+
+	if (session->protocol != CONFIG_PROTOCOL_MC || (from == LEG_NEAR && !alone))
+		return;
+	now = clock_now();
+	if (from == LEG_FAR)
+		session->latency = now - session->asked;
+	session->asked = now;
+}
+
 static void close_at_rest(struct session *session)
 {
 	bool input = buffer_size(&session->legs[LEG_NEAR].input) > 0 ||
@@ -208,9 +253,19 @@ static void close_at_rest(struct session *session)
 	bool asked = session->protocol == CONFIG_PROTOCOL_MC &&
 		     session->directions[LEG_NEAR].frames != session->directions[LEG_FAR].frames;
 
-	if (session->close_at_rest && !input && !asked && leg_can_send(&session->legs[LEG_NEAR]) &&
-	    leg_can_send(&session->legs[LEG_FAR]))
+	if (session->close_at_rest == SESSION_REASON_KEY_LIMIT && !input && !asked &&
+	    leg_can_send(&session->legs[LEG_NEAR]) && leg_can_send(&session->legs[LEG_FAR]))
 		session_close(session, SESSION_REASON_KEY_LIMIT, NULL);
+	else if (is_told_to_end(session) && has_answered(session))
+		session_close(session, session->close_at_rest, NULL);
+}
+
+void relay_end_at_rest(struct session *session, enum session_reason reason)
+{
+	session->close_at_rest = reason;
+	/* What has come of the next request stays where it is. */
+	relay_rest_came(session, LEG_NEAR);
+	relay_sent(session, LEG_FAR);
 }
 
 static void forward(struct session *session, unsigned int from)
@@ -232,6 +287,7 @@ static void forward(struct session *session, unsigned int from)
 		buffer_consume(&source->input, size);
 		direction->bytes += size;
 		direction->frames++;
+		relay_time(session, from);
 		relay_count_key_use(session, from);
 		if (session->state == SESSION_CLOSED)
 			return;

@@ -20,13 +20,21 @@ void relay_sent(struct session *session, unsigned int to);
 /* DRAINING lasted too long. */
 void relay_expired(struct session *session);
 
+/*
+ * RELAYING or DRAINING: nothing more is asked, and when what was asked is answered the session
+ * closes for `reason`; perhaps at once.
+ */
+void relay_end_at_rest(struct session *session, enum session_reason reason);
+
 /* For relay_splice.c: the rest of a begun frame is awaited; ... */
 void relay_rest_awaited(struct session *session, unsigned int from);
 /* ... has come. */
 void relay_rest_came(struct session *session, unsigned int from);
 /* Leg `to` could not be sent to. Closes the session. */
 void relay_unsendable(struct session *session, unsigned int to, int error);
-/* A frame of direction `from` was forwarded: how far are the keys used up? */
+/* A frame of direction `from` was forwarded: how long did its answer take? */
+void relay_time(struct session *session, unsigned int from);
+/* The same: how far are the keys used up? */
 void relay_count_key_use(struct session *session, unsigned int from);
 
 #endif

@@ -211,6 +211,7 @@ static void frame_done(struct session *session, unsigned int from, size_t bytes)
 	if (direction->last)
 		session->legs[from].readable = false;
 	direction->last = false;
+	relay_time(session, from);
 	relay_count_key_use(session, from);
 }
 

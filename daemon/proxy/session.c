@@ -9,6 +9,7 @@
 #include "proxy/relay.h"
 #include "proxy/relay_splice.h"
 #include "proxy/session_setup.h"
+#include "proxy/session_walk.h"
 #include "proxy/worker.h"
 
 #include <assert.h>
@@ -181,6 +182,10 @@ const struct session_reason_row session_reasons[SESSION_REASONS] = {
 	[SESSION_REASON_WITHDRAWN] = {"withdrawn", LOG_LEVEL_WARNING,
 				      "a new configuration does not let it be there; the detail "
 				      "says why"},
+	[SESSION_REASON_CLOSED_BY_ADMIN] =
+		{"closed-by-admin", LOG_LEVEL_WARNING,
+		 "somebody at the control socket told it to; the `admin` "
+		 "line says who"},
 	[SESSION_REASON_NO_MEMORY] = {"no-memory", LOG_LEVEL_ERROR, "memory ran out"},
 	[SESSION_REASON_INTERNAL] = {"internal", LOG_LEVEL_ERROR,
 				     "a system call failed that should not; the detail names it"},
@@ -322,6 +327,7 @@ static void free_session(struct session *session)
 		account_close(session->account);
 	inspection_free(session);
 	handshake_job_free(session->job);
+	session_walk_pass(session);
 	LIST_REMOVE(session, entry);
 	atomic_fetch_sub(&session->worker->counters->sessions, 1);
 	worker_session_gone(session->worker);

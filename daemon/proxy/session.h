@@ -91,6 +91,7 @@ enum session_reason {
 	SESSION_REASON_DRAIN_TIMEOUT,
 	SESSION_REASON_KEY_LIMIT,
 	SESSION_REASON_WITHDRAWN,
+	SESSION_REASON_CLOSED_BY_ADMIN,
 	SESSION_REASON_NO_MEMORY,
 	SESSION_REASON_INTERNAL,
 	SESSION_REASON_SHUTDOWN,
@@ -195,7 +196,11 @@ struct session {
 	const char *tls_version, *tls_cipher;
 	const char *user_why; /* records are made in user space though the kernel might have */
 	bool resumed;
-	bool close_at_rest; /* a key is used up and cannot be changed */
+	/* Why it closes between two requests: a key is used up, or it was told to. NONE: it does
+	 * not. */
+	enum session_reason close_at_rest;
+	clock_us asked;   /* when the request under way was sent on, or the last answer was */
+	clock_us latency; /* of the last answer: since its request was sent on */
 };
 
 /*

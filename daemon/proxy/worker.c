@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "proxy/counters.h"
+#include "proxy/drain.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -15,22 +16,33 @@
 #define CLAIM_PAUSE     20000 /* microseconds */
 #define ACCEPT_PAUSE    (100 * CLOCK_MS)
 
+void worker_take(struct worker_listener *listener, int fd)
+{
+	struct worker *worker = listener->worker;
+
+	(void)session_new(worker, worker->snapshot, listener->edge, listener->gateway, fd);
+}
+
+void worker_accept(struct worker_listener *listener)
+{
+	ring_accept(listener->worker->ring, &listener->accept, listener->fd);
+}
+
 static void accepted(struct worker_listener *listener, const struct op_result *result)
 {
 	struct worker *worker = listener->worker;
 
 	if (result->res >= 0) {
-		(void)session_new(worker, worker->snapshot, listener->edge, listener->gateway,
-				  result->res);
+		worker_take(listener, result->res);
 		return;
 	}
-	if (result->res == -ECANCELED)
+	if (result->res == -ECANCELED || listener->draining)
 		return;
 	/* EMFILE, ENFILE, ENOBUFS, ENOMEM: accepting again at once would only spin. */
 	atomic_fetch_add(&worker->counters->accept_paused, 1);
 	log_simple(LOG_LEVEL_ERROR, "accept-paused", "error", "%s", strerrordesc_np(-result->res));
 	if (timer_set(ring_timers(worker->ring), &listener->retry, clock_now() + ACCEPT_PAUSE) < 0)
-		ring_accept(worker->ring, &listener->accept, listener->fd);
+		worker_accept(listener);
 }
 
 static void accept_again(struct timer *timer)
@@ -38,17 +50,20 @@ static void accept_again(struct timer *timer)
 	struct worker_listener *listener = container_of(timer, struct worker_listener, retry);
 
 	if (!listener->worker->stopping)
-		ring_accept(listener->worker->ring, &listener->accept, listener->fd);
+		worker_accept(listener);
 }
 
 static void completed(struct op_owner *owner, struct op *op, const struct op_result *result)
 {
 	struct worker *worker = container_of(owner, struct worker, owner);
+	struct worker_listener *listener = container_of(op, struct worker_listener, accept);
 
 	if (result->res >= 0 && worker->stopping)
 		close(result->res);
 	else
-		accepted(container_of(op, struct worker_listener, accept), result);
+		accepted(listener, result);
+	if (listener->draining && !op_armed(op))
+		drain_listener(listener);
 }
 
 void worker_session_added(struct worker *worker, struct session *session)
@@ -147,7 +162,7 @@ static void start_accepting(struct worker *worker)
 		listener->worker = worker;
 		listener->accept.owner = &worker->owner;
 		listener->retry.expired = accept_again;
-		ring_accept(worker->ring, &listener->accept, listener->fd);
+		worker_accept(listener);
 	}
 }
 
@@ -200,14 +215,11 @@ static int claim(const struct address *address)
 	return error;
 }
 
-static int open_listener(const struct worker *worker, const struct address *address,
-			 const struct config_edge *edge, int *out)
+int worker_listen(const struct address *address, const struct config_edge *edge, int *out)
 {
 	cleanup_fd int fd = -1;
-	int error = worker->number == 0 ? claim(address) : 0;
+	int error = socket_listen(address, true, &fd);
 
-	if (error == 0)
-		error = socket_listen(address, true, &fd);
 	if (error == 0 && edge != NULL && edge->transparent &&
 	    edge->interception == CONFIG_INTERCEPTION_TPROXY)
 		error = socket_make_transparent(fd, address);
@@ -233,12 +245,15 @@ static int listen_on(struct worker *worker, const struct address *addresses, siz
 {
 	for (size_t i = 0; i < count; i++) {
 		struct worker_listener *listener = &worker->listeners[worker->listener_count];
-		int error = open_listener(worker, &addresses[i], edge, &listener->fd);
+		int error = worker->number == 0 ? claim(&addresses[i]) : 0;
 
+		if (error == 0)
+			error = worker_listen(&addresses[i], edge, &listener->fd);
 		if (error < 0) {
 			log_listen_failed(&addresses[i], error);
 			return error;
 		}
+		listener->address = addresses[i];
 		listener->edge = edge;
 		listener->gateway = gateway;
 		worker->listener_count++;
@@ -270,7 +285,8 @@ static int open_listeners(struct worker *worker, const struct config *config)
 static void free_worker(struct worker *worker)
 {
 	for (size_t i = 0; i < worker->listener_count; i++)
-		close(worker->listeners[i].fd);
+		if (worker->listeners[i].fd >= 0)
+			close(worker->listeners[i].fd);
 	free(worker->listeners);
 	sem_destroy(&worker->started);
 	sem_destroy(&worker->emptied);
@@ -313,6 +329,7 @@ int worker_new(unsigned int number, const struct capabilities *capabilities,
 	worker->owner.complete = completed;
 	worker->woken.complete = woken;
 	LIST_INIT(&worker->sessions);
+	LIST_INIT(&worker->walks);
 	sem_init(&worker->started, 0, 0);
 	sem_init(&worker->emptied, 0, 0);
 	sem_init(&worker->reloaded, 0, 0);

@@ -19,12 +19,17 @@ struct worker_listener {
 	struct op accept;
 	struct timer retry; /* accepting pauses when descriptors run out */
 	struct worker *worker;
-	int fd;
+	int fd; /* -1: drained */
+	struct address address;
 	const struct config_edge *edge; /* one of the two */
 	const struct config_gateway *gateway;
+	bool draining; /* drain.c: `accept` has been cancelled, then it is closed */
 };
 
-LIST_HEAD(session_list, session);
+LIST_HEAD(worker_sessions, session);
+struct session_walk_place;
+LIST_HEAD(worker_walks, session_walk_place);
+struct drain;
 
 /* Visible because sessions reach ring, inbox and pool; only worker.c writes the fields. */
 struct worker {
@@ -36,7 +41,8 @@ struct worker {
 	struct snapshot *snapshot; /* a reference */
 	struct worker_listener *listeners;
 	size_t listener_count;
-	struct session_list sessions;
+	struct worker_sessions sessions;
+	struct worker_walks walks;           /* session_walk.c */
 	size_t session_count, most_sessions; /* now; at once since there were none */
 
 	struct pipe_pool *pipes;
@@ -51,6 +57,7 @@ struct worker {
 	struct message stop;
 	struct message reload;
 	struct snapshot *next; /* `reload` brings it */
+	struct drain *drain;   /* under way here, or NULL */
 	sem_t reloaded;
 	bool stopping; /* listeners and sessions were told to end */
 	int error;
@@ -76,6 +83,11 @@ void worker_stop(struct worker *worker);
 /* ... and, after handshake_pool_stop(), waits for the end and frees. Accepts NULL. */
 void worker_join(struct worker *worker);
 
+/* For drain.c: a socket as those of the start, any thread; ... */
+int worker_listen(const struct address *address, const struct config_edge *edge, int *fd);
+/* ... on the worker's thread: begin to accept; a connection that was accepted. */
+void worker_accept(struct worker_listener *listener);
+void worker_take(struct worker_listener *listener, int fd);
 /* For session.c: on the worker's thread. */
 void worker_session_added(struct worker *worker, struct session *session);
 void worker_session_gone(struct worker *worker);
