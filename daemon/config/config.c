@@ -55,6 +55,7 @@ void config_free(struct config *config)
 		return;
 	free_section(&config_root, (char *)config);
 	free(config->path);
+	free(config->text);
 	free(config);
 }
 
@@ -66,7 +67,8 @@ static int load(const char *text, struct config_report *report, struct config *c
 	int error;
 
 	config->path = strdup(report->path);
-	if (!config->path)
+	config->text = strdup(text);
+	if (!config->path || !config->text)
 		return -ENOMEM;
 	error = config_parse(text, report, config);
 	if (error == 0)

@@ -316,6 +316,7 @@ struct config_audit {
 
 struct config {
 	char *path;
+	char *text; /* of the file, as it was read */
 	enum log_level log_level;
 	unsigned int workers; /* 0: one per core, at most 4 */
 	enum config_engine engine;
