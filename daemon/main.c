@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "control/control.h"
+#include "control/drains.h"
 #include "control/reload.h"
 #include "net/socket.h"
 #include "plant/plant.h"
@@ -213,11 +214,11 @@ static int new_loop(sd_event **loop, struct reload *running)
 }
 
 /* Everything runs: this thread waits for signals and for who asks at the control socket. */
-static int wait_for_end(sd_event *loop, struct reload *running,
+static int wait_for_end(sd_event *loop, struct reload *running, struct drains *drains,
 			const struct capabilities *capabilities, struct counters *counters)
 {
-	struct control_context context = {running, capabilities, running->snapshot->plant, counters,
-					  time(NULL)};
+	struct control_context context = {running,  capabilities, running->snapshot->plant,
+					  counters, time(NULL),   drains};
 	const char *path = running->snapshot->config->control_socket;
 	struct control *control = NULL;
 	int error;
@@ -242,6 +243,7 @@ static int serve(struct reload *running)
 	const struct config *config = running->snapshot->config;
 	struct capabilities capabilities = {0}; /* constant from the first thread on */
 	struct counters counters = {0};
+	struct drains *drains = NULL;
 	sd_event *loop = NULL;
 	int error = choose(&capabilities, config);
 
@@ -256,9 +258,12 @@ static int serve(struct reload *running)
 		error = start_workers(workers, running->worker_count, &capabilities,
 				      running->snapshot, pool, &counters, running->audit);
 	if (error == 0)
-		error = wait_for_end(loop, running, &capabilities, &counters);
+		error = drains_new(loop, running, &drains);
+	if (error == 0)
+		error = wait_for_end(loop, running, drains, &capabilities, &counters);
 	else
 		log_simple(LOG_LEVEL_ERROR, "start-failed", "error", "%s", strerrordesc_np(-error));
+	drains_free(drains);
 	stop_workers(workers, running->worker_count, pool);
 	running->workers = NULL;
 	running->worker_count = 0;

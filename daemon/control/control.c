@@ -68,10 +68,10 @@ static gid_t group_of(const struct control *control)
 }
 
 /* Takes over `fd` with 0. */
-static int welcome(struct control *control, int fd)
+static int welcome(struct control *control, int fd, const struct ucred *peer)
 {
 	struct control_client *client;
-	int error = control_client_new(control->loop, fd, &control->service, gone, &client);
+	int error = control_client_new(control->loop, fd, peer, &control->service, gone, &client);
 
 	if (error < 0)
 		return error;
@@ -106,7 +106,7 @@ static int knocked(sd_event_source *source, int listener, uint32_t events, void 
 		return 0;
 	}
 	if (error == 0)
-		error = welcome(control, fd);
+		error = welcome(control, fd, &peer);
 	if (error < 0) {
 		say_not_accepted(control, error);
 		return 0;

@@ -11,6 +11,9 @@
 #include "proxy/counters.h"
 
 #include <stdio.h>
+#include <sys/socket.h>
+
+struct drains;
 
 /* What commands look at; main.c's, all of it outlives the socket. */
 struct control_context {
@@ -19,16 +22,38 @@ struct control_context {
 	struct plant *plant;
 	struct counters *counters;
 	time_t started; /* CLOCK_REALTIME, seconds */
+	struct drains *drains;
+};
+
+enum { CONTROL_LATER = 1 };
+
+/* What a command that ends with CONTROL_LATER leaves behind, for when the workers have done it. */
+struct control_later {
+	int descriptor; /* readable then */
+	void *what;
+	/* As run(). Not called when nobody waits for the answer any more. */
+	int (*answer)(void *what, FILE *body, struct control_context *context);
+	/* Called once in any case, after answer(). Waits for workers that are still at it. */
+	void (*drop)(void *what);
+};
+
+/* While its command runs. */
+struct control_question {
+	const char *command;
+	const char *arguments; /* what followed the name, "" if nothing */
+	struct ucred asker;
+	FILE *body;
+	struct control_later later;
 };
 
 struct control_command {
 	const char *name;
 	/*
-	 * Writes the answer to `body`. 0, or -errno when it could not: then `body` holds one line
-	 * for people instead, without its end. `arguments` is what followed the name, "" if
-	 * nothing. On the main thread: it must not wait for long.
+	 * Writes the answer to the body. 0; -errno when it could not: then the body holds one line
+	 * for people instead, without its end; or CONTROL_LATER with question->later. On the main
+	 * thread: it must not wait for long.
 	 */
-	int (*run)(FILE *body, const char *arguments, struct control_context *context);
+	int (*run)(struct control_question *question, struct control_context *context);
 };
 
 struct control_commands {

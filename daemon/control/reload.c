@@ -26,11 +26,14 @@ static void warn_of_options(const struct config *now, const struct config *then)
 
 static void put_in_place(struct reload *reload, struct snapshot *next)
 {
+	bool other_level = next->config->log_level != reload->snapshot->config->log_level;
+
 	for (unsigned int i = 0; i < reload->worker_count; i++)
 		worker_reload(reload->workers[i], next);
 	snapshot_release(reload->snapshot);
 	reload->snapshot = next;
-	log_set_level(next->config->log_level);
+	if (other_level) /* else what was set by hand stays */
+		log_set_level(next->config->log_level);
 	log_simple(LOG_LEVEL_INFO, "reloaded", "file", "%s", reload->path);
 }
 

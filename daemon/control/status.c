@@ -2,11 +2,15 @@
 #include "control/status.h"
 
 #include "base/error.h"
+#include "base/log.h"
+#include "control/drains.h"
 #include "control/plant_view.h"
+#include "tls/digest.h"
 
 #include <errno.h>
 #include <jansson.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,17 +38,60 @@ static json_t *addresses_of(const struct address *addresses, size_t count)
 
 /* --- what it can ---------------------------------------------------------------------------- */
 
-static json_t *capabilities_of(const struct capabilities *capabilities)
+/* Of what is there: does anything use it, and why, or why not? */
+struct use {
+	bool used;
+	const char *why;
+};
+
+static struct use use_of_ktls(const struct config *config)
+{
+	for (size_t i = 0; i < config->edge_count; i++)
+		if (config_ktls(config, &config->edges[i], NULL) != CONFIG_KTLS_OFF)
+			return (struct use){true, "sessions give their keys to the kernel"};
+	for (size_t i = 0; i < config->gateway_count; i++)
+		if (config_ktls(config, NULL, &config->gateways[i]) != CONFIG_KTLS_OFF)
+			return (struct use){true, "sessions give their keys to the kernel"};
+	return (struct use){false, "ktls = off"};
+}
+
+static struct use use_of(enum capability capability, const struct capabilities *capabilities,
+			 const struct config *config)
+{
+	const char *relay = capabilities->relay_why;
+
+	switch (capability) {
+	case CAPABILITY_URING:
+		return (struct use){capabilities->loop == RING_ENGINE_URING,
+				    capabilities->loop_why};
+	case CAPABILITY_URING_SPLICE:
+		return (struct use){capabilities->relay == RELAY_ENGINE_URING_SPLICE,
+				    capabilities->relay != RELAY_ENGINE_SPLICE
+					    ? relay
+					    : "engine = uring-splice asks for it"};
+	case CAPABILITY_SAFE_SPLICE:
+	case CAPABILITY_PIPES:
+		return (struct use){capabilities->relay != RELAY_ENGINE_COPY, relay};
+	default: /* kernel TLS and what it is made of */
+		if (!capabilities->findings[CAPABILITY_KTLS].there)
+			return (struct use){false, "no kernel TLS"};
+		return use_of_ktls(config);
+	}
+}
+
+static json_t *capabilities_of(const struct capabilities *capabilities, const struct config *config)
 {
 	json_t *all = json_object();
 
 	for (int i = 0; i < CAPABILITIES; i++) {
 		const struct capability_finding *finding = &capabilities->findings[i];
+		struct use use = use_of((enum capability)i, capabilities, config);
 
+		if (!finding->there)
+			use = (struct use){false, finding->why};
 		json_object_set_new(all, capability_name((enum capability)i),
-				    finding->there ? json_pack("{s:b}", "there", true)
-						   : json_pack("{s:b, s:s}", "there", false, "why",
-							       finding->why));
+				    json_pack("{s:b, s:b, s:s}", "there", finding->there, "used",
+					      use.used, "why", use.why));
 	}
 	return all;
 }
@@ -67,19 +114,32 @@ static json_t *certificate_of(const char *file, const struct tls_context *contex
 			 (json_int_t)((expires - now) / (24 * 3600)));
 }
 
-static json_t *gateways_of(const struct snapshot *snapshot, time_t now)
+/* Takes `listener`, which may be NULL; says whether it takes connections. */
+static json_t *with_drain(json_t *listener, const struct drains *drains,
+			  const struct config_edge *edge, const struct config_gateway *gateway)
+{
+	int64_t left;
+	bool drained = drains_has(drains, edge, gateway, &left);
+
+	json_object_set_new(listener, "draining", json_boolean(drained));
+	json_object_set_new(listener, "drain_seconds_left",
+			    left < 0 ? json_null() : json_integer(left));
+	return listener;
+}
+
+static json_t *gateways_of(const struct snapshot *snapshot, const struct drains *drains, time_t now)
 {
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < snapshot->config->gateway_count; i++) {
 		const struct config_gateway *gateway = &snapshot->config->gateways[i];
-
-		json_array_append_new(
-			list, json_pack("{s:s, s:o, s:b, s:o}", "name", gateway->name, "listen",
+		json_t *one = json_pack("{s:s, s:o, s:b, s:o}", "name", gateway->name, "listen",
 					addresses_of(gateway->listen, gateway->listen_count),
 					"inspect", gateway->inspect, "certificate",
 					certificate_of(gateway->credentials.certificate,
-						       snapshot->gateways[i], now)));
+						       snapshot->gateways[i], now));
+
+		json_array_append_new(list, with_drain(one, drains, NULL, gateway));
 	}
 	return list;
 }
@@ -103,17 +163,17 @@ static json_t *sources_of(const struct snapshot *snapshot, const struct config_e
 	return list;
 }
 
-static json_t *edges_of(const struct snapshot *snapshot, time_t now)
+static json_t *edges_of(const struct snapshot *snapshot, const struct drains *drains, time_t now)
 {
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < snapshot->config->edge_count; i++) {
 		const struct config_edge *edge = &snapshot->config->edges[i];
+		json_t *one = json_pack("{s:s, s:o, s:o}", "name", edge->name, "listen",
+					addresses_of(edge->listen, edge->listen_count), "sources",
+					sources_of(snapshot, edge, now));
 
-		json_array_append_new(list,
-				      json_pack("{s:s, s:o, s:o}", "name", edge->name, "listen",
-						addresses_of(edge->listen, edge->listen_count),
-						"sources", sources_of(snapshot, edge, now)));
+		json_array_append_new(list, with_drain(one, drains, edge, NULL));
 	}
 	return list;
 }
@@ -189,6 +249,14 @@ static json_t *plcs_of(const struct snapshot *snapshot, const struct plant_view 
 	return list;
 }
 
+static json_t *configuration_of(const struct reload *running)
+{
+	const char *text = running->snapshot->config->text;
+	char digest[DIGEST_TEXT_SIZE];
+
+	return digest_print(text, strlen(text), digest) == 0 ? json_string(digest) : NULL;
+}
+
 int status_print(FILE *body, const struct control_context *context)
 {
 	const struct snapshot *snapshot = context->running->snapshot;
@@ -200,14 +268,17 @@ int status_print(FILE *body, const struct control_context *context)
 	if (error < 0)
 		return error;
 	status = json_pack(
-		"{s:s, s:i, s:o, s:I, s:s, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "version",
+		"{s:s, s:i, s:o, s:I, s:s, s:o, s:s, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "version",
 		MCSEAL_VERSION, "pid", (int)getpid(), "started", time_text(context->started),
 		"seconds", (json_int_t)(now - context->started), "configuration",
-		context->running->path, "workers", (int)context->running->worker_count, "sessions",
+		context->running->path, "configuration_sha256", configuration_of(context->running),
+		"log_level", log_level_name(log_get_level()), "workers",
+		(int)context->running->worker_count, "sessions",
 		(int)atomic_load(&context->counters->sessions), "engine",
 		engine_of(context->capabilities), "capabilities",
-		capabilities_of(context->capabilities), "gateways", gateways_of(snapshot, now),
-		"edges", edges_of(snapshot, now), "plcs", plcs_of(snapshot, &view));
+		capabilities_of(context->capabilities, snapshot->config), "gateways",
+		gateways_of(snapshot, context->drains, now), "edges",
+		edges_of(snapshot, context->drains, now), "plcs", plcs_of(snapshot, &view));
 	plant_view_drop(&view);
 	if (status == NULL || json_dumpf(status, body, JSON_INDENT(2)) < 0)
 		error = -ENOMEM;

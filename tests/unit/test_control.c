@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -30,42 +31,76 @@ static struct {
 
 /* --- commands ------------------------------------------------------------------------------- */
 
-static int echo(FILE *body, const char *arguments, struct control_context *context)
+static int echo(struct control_question *question, struct control_context *context)
 {
 	assert_null(context);
-	fprintf(body, "%s\n", arguments);
+	fprintf(question->body, "%s\n", question->arguments);
 	return 0;
 }
 
-static int put_big(FILE *body, const char *arguments, struct control_context *context)
+static int put_big(struct control_question *question, struct control_context *context)
 {
-	(void)arguments;
 	(void)context;
 	for (unsigned int i = 0; i < BIG; i++)
-		fputc('a' + (int)(i % 23), body);
+		fputc('a' + (int)(i % 23), question->body);
 	return 0;
 }
 
-static int fail_saying(FILE *body, const char *arguments, struct control_context *context)
+static int fail_saying(struct control_question *question, struct control_context *context)
 {
 	(void)context;
-	fprintf(body, "it is \"%s\"", arguments);
+	fprintf(question->body, "it is \"%s\"", question->arguments);
 	return -EBUSY;
 }
 
-static int fail_mute(FILE *body, const char *arguments, struct control_context *context)
+static int fail_mute(struct control_question *question, struct control_context *context)
 {
-	(void)body;
-	(void)arguments;
+	(void)question;
 	(void)context;
 	return -EBUSY;
+}
+
+/* As if workers were at it, until the test writes to `done`. */
+static struct {
+	int done; /* an eventfd */
+	unsigned int answered, dropped;
+	int error;
+} workers;
+
+static int answer_slowly(void *what, FILE *body, struct control_context *context)
+{
+	assert_ptr_equal(what, &workers);
+	assert_null(context);
+	assert_int_equal(workers.dropped, 0);
+	workers.answered++;
+	fprintf(body, "late");
+	return workers.error;
+}
+
+static void drop_slowly(void *what)
+{
+	assert_ptr_equal(what, &workers);
+	workers.dropped++;
+	close(workers.done);
+}
+
+static int begin_slowly(struct control_question *question, struct control_context *context)
+{
+	(void)context;
+	assert_int_equal(question->asker.pid, getpid());
+	assert_int_equal(question->asker.uid, getuid());
+	fprintf(question->body, "this is not said");
+	workers.done = eventfd(0, EFD_NONBLOCK);
+	workers.answered = workers.dropped = 0;
+	workers.error = *question->arguments != '\0' ? -EBUSY : 0;
+	question->later =
+		(struct control_later){workers.done, &workers, answer_slowly, drop_slowly};
+	return CONTROL_LATER;
 }
 
 static const struct control_command rows[] = {
-	{"echo", echo},
-	{"big", put_big},
-	{"fail", fail_saying},
-	{"mute", fail_mute},
+	{"slow", begin_slowly}, {"echo", echo},      {"big", put_big},
+	{"fail", fail_saying},  {"mute", fail_mute},
 };
 
 static const struct control_commands commands = {rows, ARRAY_SIZE(rows)};
@@ -370,6 +405,111 @@ static void ended_with_clients(void **state)
 		close(clients[i]);
 }
 
+/* --- what takes longer ---------------------------------------------------------------------- */
+
+static int ask_slowly(const char *line)
+{
+	int fd = dial();
+
+	say(fd, line, strlen(line));
+	pump(50 * CLOCK_MS);
+	return fd;
+}
+
+static void later_answers(void **state)
+{
+	int fd = ask_slowly("slow\n");
+	size_t size;
+	char *heard = hear(fd, 100 * CLOCK_MS, &size);
+
+	(void)state;
+	assert_int_equal(size, 0);
+	free(heard);
+	say(fd, "more, to which nobody listens\n", 30);
+	expect_to("echo\n", "{\"status\": \"ok\", \"bytes\": 1}\n\n"); /* others are served */
+	assert_int_equal(workers.answered, 0);
+	eventfd_write(workers.done, 1);
+	expect(fd, "{\"status\": \"ok\", \"bytes\": 4}\nlate");
+	assert_int_equal(workers.answered, 1);
+	assert_int_equal(workers.dropped, 1);
+	fd = ask_slowly("slow and wrong\n");
+	eventfd_write(workers.done, 1);
+	expect(fd, "{\"status\": \"error\", \"message\": \"late\"}\n");
+	assert_int_equal(workers.dropped, 1);
+}
+
+/* Nobody is there for the answer; until the workers are done it counts as one who asks. */
+static void later_and_gone(void **state)
+{
+	int fd = ask_slowly("slow\n"), silent[CONTROL_CLIENTS_MAX - 1];
+	size_t size;
+	char *heard;
+
+	(void)state;
+	close(fd);
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
+		silent[i] = dial();
+	pump(50 * CLOCK_MS);
+	fd = dial();
+	say(fd, "echo\n", 5);
+	heard = hear(fd, 200 * CLOCK_MS, &size);
+	assert_int_equal(size, 0);
+	free(heard);
+	assert_int_equal(workers.dropped, 0);
+	eventfd_write(workers.done, 1);
+	expect(fd, "{\"status\": \"ok\", \"bytes\": 1}\n\n");
+	assert_int_equal(workers.answered, 0);
+	assert_int_equal(workers.dropped, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
+		close(silent[i]);
+}
+
+static void later_than_anybody_waits(void **state)
+{
+	clock_us start = clock_now();
+	int fd = ask_slowly("slow\n");
+	size_t size;
+	char *heard = hear(fd, 20 * CLOCK_SEC, &size);
+
+	(void)state;
+	assert_in_range(clock_now() - start, CONTROL_ANSWER_TIME - 50 * CLOCK_MS,
+			CONTROL_ANSWER_TIME + LATE);
+	assert_non_null(strstr(heard, "a worker did not answer in time"));
+	free(heard);
+	close(fd);
+	assert_int_equal(workers.dropped, 0);
+	eventfd_write(workers.done, 1);
+	pump(50 * CLOCK_MS);
+	assert_int_equal(workers.answered, 0);
+	assert_int_equal(workers.dropped, 1);
+}
+
+/* With a client that waits, and with one that is gone. */
+static void ended_before_workers_are_done(void **state)
+{
+	int fd = ask_slowly("slow\n");
+
+	(void)state;
+	if (*state != NULL) {
+		close(fd);
+		pump(50 * CLOCK_MS);
+	}
+	control_free(site.control);
+	site.control = NULL;
+	assert_int_equal(workers.answered, 0);
+	assert_int_equal(workers.dropped, 1);
+	if (*state == NULL)
+		close(fd);
+}
+
+static void ended_when_nobody_waits(void **state)
+{
+	static char gone[] = "gone";
+
+	*state = gone;
+	ended_before_workers_are_done(state);
+}
+
 /* --- its file ------------------------------------------------------------------------------- */
 
 static void only_owner_and_group(void **state)
@@ -506,6 +646,11 @@ int main(void)
 		CASE(few_at_once),
 		CASE(who_hangs_up),
 		CASE(ended_with_clients),
+		CASE(later_answers),
+		CASE(later_and_gone),
+		CASE(later_than_anybody_waits),
+		CASE(ended_before_workers_are_done),
+		CASE(ended_when_nobody_waits),
 		CASE(only_owner_and_group),
 		CASE(a_living_daemons_stays),
 		CASE(a_dead_daemons_is_replaced),

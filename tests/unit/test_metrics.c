@@ -69,7 +69,8 @@ static struct account *account(const char *name, const char *identity)
 
 static void print(void)
 {
-	struct control_context context = {NULL, NULL, site.plant, &site.counters, 1790000000};
+	struct control_context context = {
+		.plant = site.plant, .counters = &site.counters, .started = 1790000000};
 	size_t size;
 	FILE *file = open_memstream(&site.text, &size);
 
