@@ -2,9 +2,13 @@
 /* mcseal: the operators' program. Asks a running mcseald, and works with what it wrote. */
 #include "base/error.h"
 #include "ctl/call.h"
+#include "ctl/check.h"
 #include "ctl/http.h"
 #include "ctl/learn.h"
 #include "ctl/options.h"
+#include "ctl/order.h"
+#include "ctl/output.h"
+#include "ctl/sessions.h"
 #include "ctl/status.h"
 
 #include <errno.h>
@@ -17,21 +21,7 @@
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
 #define HTTP_TIME    (5 * CLOCK_SEC)
 
-static int fail(const char *what, const char *why)
-{
-	fprintf(stderr, "mcseal: %s%s%s\n", what, why != NULL ? ": " : "", why != NULL ? why : "");
-	return EXIT_FAILED;
-}
-
 /* --- metrics -------------------------------------------------------------------------------- */
-
-static int write_whole(const char *path, FILE *file, const struct call_answer *answer)
-{
-	bool good = fwrite(answer->body, 1, answer->size, file) == answer->size;
-
-	good = fflush(file) == 0 && good;
-	return good ? EXIT_DONE : fail(path, strerrordesc_np(errno));
-}
 
 /* Beside it first: who reads FILE meanwhile never has half of it. */
 static int replace_file(const char *path, const struct call_answer *answer)
@@ -41,18 +31,18 @@ static int replace_file(const char *path, const struct call_answer *answer)
 	int fd, status;
 
 	if (asprintf(&beside, "%s.XXXXXX", path) < 0)
-		return fail(path, "out of memory");
+		return output_fail(path, "out of memory");
 	fd = mkostemp(beside, O_CLOEXEC);
 	if (fd >= 0)
 		file = fdopen(fd, "w");
 	if (file == NULL)
-		return fail(path, strerrordesc_np(errno));
-	status = fchmod(fd, 0644) < 0 ? fail(path, strerrordesc_np(errno))
-				      : write_whole(path, file, answer);
+		return output_fail(path, strerrordesc_np(errno));
+	status = fchmod(fd, 0644) < 0 ? output_fail(path, strerrordesc_np(errno))
+				      : output_body(path, file, answer);
 	if (fclose(file) != 0 && status == EXIT_DONE)
-		status = fail(path, strerrordesc_np(errno));
+		status = output_fail(path, strerrordesc_np(errno));
 	if (status == EXIT_DONE && rename(beside, path) < 0)
-		status = fail(path, strerrordesc_np(errno));
+		status = output_fail(path, strerrordesc_np(errno));
 	if (status != EXIT_DONE)
 		(void)unlink(beside);
 	return status;
@@ -66,7 +56,7 @@ static int serve_http(const struct options *options)
 	int result = EXIT_DONE;
 
 	if (status == 200 && call_daemon(options->socket, "metrics", &answer) < 0) {
-		result = fail("metrics", answer.message);
+		result = output_fail("metrics", answer.message);
 		status = 503;
 	}
 	if (status == 200)
@@ -85,11 +75,11 @@ static int run_metrics(const struct options *options)
 	if (options->http)
 		return serve_http(options);
 	if (call_daemon(options->socket, "metrics", &answer) < 0)
-		status = fail(answer.message != NULL ? answer.message : "out of memory", NULL);
+		status = output_unanswered(&answer);
 	else if (options->output != NULL)
 		status = replace_file(options->output, &answer);
 	else
-		status = write_whole("stdout", stdout, &answer);
+		status = output_body("stdout", stdout, &answer);
 	call_answer_deinit(&answer);
 	return status;
 }
@@ -102,9 +92,9 @@ static int run_reload(const struct options *options)
 	int status;
 
 	if (call_daemon(options->socket, "reload", &answer) < 0)
-		status = fail(answer.message != NULL ? answer.message : "out of memory", NULL);
+		status = output_unanswered(&answer);
 	else
-		status = write_whole("stdout", stdout, &answer);
+		status = output_body("stdout", stdout, &answer);
 	call_answer_deinit(&answer);
 	return status;
 }
@@ -114,8 +104,8 @@ static int run_reload(const struct options *options)
 static int show(const struct call_answer *answer)
 {
 	if (status_show(answer->body, answer->size, stdout) < 0)
-		return fail("this is not mcseald's answer", NULL);
-	return fflush(stdout) == 0 ? EXIT_DONE : fail("stdout", strerrordesc_np(errno));
+		return output_not_understood();
+	return output_end();
 }
 
 static int run_status(const struct options *options)
@@ -124,9 +114,9 @@ static int run_status(const struct options *options)
 	int status;
 
 	if (call_daemon(options->socket, "status", &answer) < 0)
-		status = fail(answer.message != NULL ? answer.message : "out of memory", NULL);
+		status = output_unanswered(&answer);
 	else if (options->json)
-		status = write_whole("stdout", stdout, &answer);
+		status = output_body("stdout", stdout, &answer);
 	else
 		status = show(&answer);
 	call_answer_deinit(&answer);
@@ -142,11 +132,12 @@ static int learn_file(struct learn *learn, const char *path)
 	int error;
 
 	if (file == NULL)
-		return fail(path, strerrordesc_np(errno));
+		return output_fail(path, strerrordesc_np(errno));
 	error = learn_read(learn, file);
 	if (!is_stdin)
 		fclose(file);
-	return error < 0 ? fail(is_stdin ? "stdin" : path, strerrordesc_np(-error)) : EXIT_DONE;
+	return error < 0 ? output_fail(is_stdin ? "stdin" : path, strerrordesc_np(-error))
+			 : EXIT_DONE;
 }
 
 static int print_learned(struct learn *learn)
@@ -161,8 +152,7 @@ static int print_learned(struct learn *learn)
 		return EXIT_FAILED;
 	}
 	learn_print(learn, stdout);
-	return fflush(stdout) == 0 && ferror(stdout) == 0 ? EXIT_DONE
-							  : fail("stdout", strerrordesc_np(errno));
+	return output_end();
 }
 
 static int run_learn(const struct options *options)
@@ -171,7 +161,7 @@ static int run_learn(const struct options *options)
 	int status = EXIT_DONE;
 
 	if (learn_new(options->refused, &learn) < 0)
-		return fail("learn", "out of memory");
+		return output_fail("learn", "out of memory");
 	if (options->word_count == 0)
 		status = learn_file(learn, "-");
 	for (size_t i = 0; i < options->word_count && status == EXIT_DONE; i++)
@@ -183,10 +173,15 @@ static int run_learn(const struct options *options)
 }
 
 static const struct command COMMANDS[] = {
-	{"metrics", run_metrics, false, {KEY_OUTPUT, KEY_HTTP}},
-	{"status", run_status, false, {KEY_JSON, 0}},
-	{"reload", run_reload, false, {0, 0}},
-	{"learn", run_learn, true, {KEY_REFUSED, 0}},
+	{"status", run_status, NULL, 0, {KEY_JSON}},
+	{"sessions", sessions_run, NULL, 1, {KEY_JSON, KEY_WATCH}},
+	{"metrics", run_metrics, NULL, 0, {KEY_OUTPUT, KEY_HTTP}},
+	{"reload", run_reload, NULL, 0, {0}},
+	{"drain", order_drain, NULL, 1, {KEY_TIMEOUT, KEY_UNDO, KEY_JSON}},
+	{"close", order_close, "a session's number", 1, {KEY_NOW, KEY_JSON}},
+	{"log-level", order_log_level, NULL, 1, {KEY_JSON}},
+	{"check", check_run, NULL, 1, {0}},
+	{"learn", run_learn, NULL, OPTIONS_ANY_WORDS, {KEY_REFUSED}},
 };
 
 int main(int argc, char **argv)

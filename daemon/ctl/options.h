@@ -3,6 +3,8 @@
 #ifndef MCSEAL_CTL_OPTIONS_H
 #define MCSEAL_CTL_OPTIONS_H
 
+#include "base/clock.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -12,13 +14,17 @@ enum exit_status {
 	EXIT_USAGE = 2,
 };
 
+#define OPTIONS_OF_COMMAND 3
+#define OPTIONS_ANY_WORDS  ((size_t)-1)
+
 struct options;
 
 struct command {
 	const char *name;
 	int (*run)(const struct options *options); /* an exit status */
-	bool takes_words;
-	int keys[2]; /* the options that go with it; 0: none */
+	const char *word;                          /* that it cannot do without; NULL: none */
+	size_t words_max;
+	int keys[OPTIONS_OF_COMMAND]; /* the options that go with it; 0: none */
 };
 
 enum option_key {
@@ -27,6 +33,10 @@ enum option_key {
 	KEY_HTTP = 256,
 	KEY_REFUSED,
 	KEY_JSON,
+	KEY_WATCH,
+	KEY_NOW,
+	KEY_TIMEOUT,
+	KEY_UNDO,
 };
 
 struct options {
@@ -35,7 +45,9 @@ struct options {
 	char **words; /* behind the command */
 	size_t word_count;
 	const char *output; /* NULL: stdout */
-	bool http, refused, json;
+	bool http, refused, json, watch, now, undo;
+	unsigned int timeout; /* seconds; 0: none */
+	clock_us interval;    /* of --watch */
 };
 
 /* Ends the program, with a message or --help, unless *options is what one of `commands` takes. */

@@ -25,8 +25,9 @@ static void show_head(const json_t *status, FILE *file)
 		text_of(status, "version"), number_of(status, "pid"), text_of(status, "started"),
 		seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60,
 		text_of(status, "configuration"));
-	fprintf(file, "%lld sessions, %lld workers\n", number_of(status, "sessions"),
-		number_of(status, "workers"));
+	fprintf(file, "sha256 %s\n", text_of(status, "configuration_sha256"));
+	fprintf(file, "%lld sessions, %lld workers, log level %s\n", number_of(status, "sessions"),
+		number_of(status, "workers"), text_of(status, "log_level"));
 }
 
 static void show_engine(const json_t *status, FILE *file)
@@ -42,10 +43,14 @@ static void show_engine(const json_t *status, FILE *file)
 		const char *name = json_object_iter_key(at);
 		const json_t *finding = json_object_iter_value(at);
 
-		if (json_is_true(json_object_get(finding, "there")))
-			fprintf(file, "  %-18s yes\n", name);
-		else
-			fprintf(file, "  %-18s no: %s\n", name, text_of(finding, "why"));
+		bool there = json_is_true(json_object_get(finding, "there"));
+		bool used = json_is_true(json_object_get(finding, "used"));
+
+		fprintf(file, "  %-18s %s%s: %s\n", name, there ? "yes" : "no",
+			used    ? ", used"
+			: there ? ", not used"
+				: "",
+			text_of(finding, "why"));
 	}
 }
 
@@ -56,6 +61,18 @@ static void show_addresses(const json_t *listener, FILE *file)
 	for (size_t i = 0; i < json_array_size(list); i++)
 		fprintf(file, "%s%s", i > 0 ? ", " : "",
 			json_string_value(json_array_get(list, i)));
+}
+
+static void show_drain(const json_t *listener, FILE *file)
+{
+	const json_t *left = json_object_get(listener, "drain_seconds_left");
+
+	if (!json_is_true(json_object_get(listener, "draining")))
+		return;
+	fprintf(file, "  DRAINING: takes no connections");
+	if (json_is_integer(left))
+		fprintf(file, "; its sessions may go on for %lld s", json_integer_value(left));
+	fprintf(file, "\n");
 }
 
 static void show_certificate(const json_t *of, FILE *file)
@@ -73,8 +90,10 @@ static void show_gateway(const json_t *gateway, FILE *file)
 
 	fprintf(file, "\ngateway %s at ", text_of(gateway, "name"));
 	show_addresses(gateway, file);
-	fprintf(file, "%s\n  ",
+	fprintf(file, "%s\n",
 		inspects ? "" : " NOT INSPECTED: any holder of a certificate can stop its PLCs");
+	show_drain(gateway, file);
+	fprintf(file, "  ");
 	show_certificate(gateway, file);
 }
 
@@ -85,6 +104,7 @@ static void show_edge(const json_t *edge, FILE *file)
 	fprintf(file, "\nedge %s at ", text_of(edge, "name"));
 	show_addresses(edge, file);
 	fprintf(file, "\n");
+	show_drain(edge, file);
 	for (size_t i = 0; i < json_array_size(sources); i++) {
 		const json_t *source = json_array_get(sources, i);
 
