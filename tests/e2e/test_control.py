@@ -203,9 +203,18 @@ def background(*words):
 # --- wrong usage ---------------------------------------------------------------------------------
 
 
+COMMANDS = "status, sessions, metrics, reload, drain, close, log-level, check, learn"
+
+
 @pytest.mark.parametrize("words, message", [
-    ((), "a command is missing: metrics, status, reload, learn"),
-    (("metric",), 'there is no command "metric", expected one of: metrics, status, reload, learn'),
+    ((), f"a command is missing: {COMMANDS}"),
+    (("metric",), f'there is no command "metric", expected one of: {COMMANDS}'),
+    (("sessions", "5"), "'5' is one word too many"),
+    (("sessions", "--watch", "x"), "'x' is not a number of seconds from 0.1 to 86400"),
+    (("sessions", "--watch", "nan"), "'nan' is not a number of seconds"),
+    (("sessions", "--watch", "1", "2"), "'2' is one word too many"),
+    (("close", "--watch", "1"), "--watch does not go with close"),
+    (("log-level", "info", "debug"), "'debug' is one word too many"),
     (("metrics", "now"), "'now' is one word too many"),
     (("metrics", "--refused"), "--refused does not go with metrics"),
     (("learn", "--http"), "--http does not go with learn"),
@@ -219,6 +228,6 @@ def test_wrong_usage(words, message):
 
 def test_help_names_every_command():
     text = mcseal("--help").stdout
-    for word in ("metrics", "learn", "--socket", "/run/mcseal/control", "docs/mcseal.md"):
+    for word in (*COMMANDS.split(", "), "--socket", "/run/mcseal/control", "docs/mcseal.md"):
         assert word in text
     assert re.fullmatch(r"mcseal \S+\n", mcseal("--version").stdout)
