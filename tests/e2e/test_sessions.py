@@ -342,6 +342,37 @@ def test_traffic_beside_lists(crowd):
     print(f"{len(lists)} lists of {len(crowd.socks)} sessions beside\n{result.stdout}")
 
 
+def test_many_end_while_they_are_listed(crowd):
+    """Lists go on at the next session that is left, whichever have ended since the last piece."""
+    stop, errors, lists = threading.Event(), [], []
+
+    def look():
+        while not stop.is_set():
+            try:
+                numbers = [row["session"] for row in sessions(crowd.site.control)]
+                if numbers != sorted(set(numbers)):
+                    errors.append(numbers)
+                lists.append(len(numbers))
+            except AssertionError as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=look) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3):
+            crowd.grow_to(600)
+            for sock in crowd.socks[::2] + crowd.socks[1::2]:
+                sock.close()
+            crowd.socks = []
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert not errors, errors
+    assert max(lists) > 100
+
+
 # --- the end of one session ----------------------------------------------------------------------
 
 
