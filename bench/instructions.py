@@ -3,9 +3,9 @@
 
     bench/instructions.py FOLDER
 
-FOLDER/order.json tells what is to be measured, FOLDER/papers are the certificates, made before the
-guest began: its clock runs ahead of its disk. One instruction is one nanosecond of every clock, and
-waiting takes none. What is found leaves as JSON lines on stdout.
+FOLDER/order.json tells what is to be measured, FOLDER/papers are the certificates, made on the host,
+which is faster at it. One instruction is one nanosecond of every clock. What is found leaves as JSON
+lines on stdout.
 """
 import contextlib
 import json
@@ -14,7 +14,6 @@ import pickle
 import re
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -53,43 +52,17 @@ def load_words(subject, connections, words):
 # --- figures -----------------------------------------------------------------------------------------
 
 
-class Pastime:
-    """Runs whenever nobody else does, but not while something is measured.
-
-    A guest that waits for nothing but this machine's disk skips to its next timer, and again, until
-    the file is there: a handshake that has to load a library first would run out of time.
-    """
-
-    def __init__(self):
-        self.process = subprocess.Popen(["chrt", "--idle", "0", "sh", "-c",
-                                         "while :; do :; done"])
-
-    @contextlib.contextmanager
-    def paused(self):
-        self.process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self.process.send_signal(signal.SIGCONT)
-
-    def end(self):
-        self.process.kill()
-        self.process.wait()
-
-
-def counted(bench, subject, connections, words, answers):
+def counted(subject, connections, words, answers, output):
     """One measurement. Nobody but client, proxy and PLC is awake meanwhile: mcload itself reads the
-    clocks, and what it says when all connections are there is the last that is listened to."""
+    clocks, and what it says is read when it has ended."""
     command = [MCLOAD, *load_words(subject, connections, words), "--answers", answers, "--json"]
     if subject.proxies:
         command += ["--group", subject.proxies[0].group.path]
-    with subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE) as load:
-        result = json.loads(load.stdout.readline() or "{}")
-        if result.get("event") == "ready":
-            with bench.pastime.paused():
-                load.wait()
-            result = json.loads(load.stdout.read().splitlines()[-1])
+    with open(output, "w", encoding="ascii") as file:
+        subprocess.run([str(word) for word in command], stdout=file, stdin=subprocess.DEVNULL,
+                       check=False)
+    lines = output.read_text().splitlines()
+    result = json.loads(lines[-1]) if lines else {}
     if result.get("answered") != answers or faults(result):
         log = subject.proxies[0].log.read_text()[-600:] if subject.proxies else ""
         raise Failed(f"{connections} connections, {words} words: {result}; {log}")
@@ -134,7 +107,7 @@ def figures(order, bench, folder, name, role):
         for words in order["words"]:
             for connections in order["connections"]:
                 answers = order["answers"][str(connections)]
-                rows.append(counted(bench, subject, connections, words, answers))
+                rows.append(counted(subject, connections, words, answers, folder / "mcload.out"))
                 sessions += connections
         used = check_records(subject, before, sessions)
     finally:
@@ -187,8 +160,8 @@ def profile(order, bench, folder, name, role):
     try:
         for words in order["words"]:
             for connections in order["connections"]:
-                row = counted(bench, subject, connections, words,
-                              order["answers"][str(connections)])
+                row = counted(subject, connections, words, order["answers"][str(connections)],
+                              folder / "mcload.out")
                 output = samples / f"{name}-{role}-{connections}-{words}".replace(":", "-")
                 with loaded(subject, connections, words):
                     sampled(output)
@@ -234,7 +207,6 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
     if order["profile"]:
         prepare_profiles(pathlib.Path(order["profile"]))
-    pastime = Pastime()
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         plain = Echo(folder, "plain", [lab.free_port()], CPU)
@@ -242,13 +214,12 @@ def main():
         foreign = Echo(folder, "foreign", [lab.free_port()], CPU, papers.stranger, papers.pki.ca)
         bench = types.SimpleNamespace(papers=papers, plain=plain, secure=secure, floor=plain,
                                       secure_floor=secure, foreign=foreign, load_cpu=CPU,
-                                      proxy_cpu=CPU, all_cpus=CPU, pastime=pastime)
+                                      proxy_cpu=CPU, all_cpus=CPU)
         for what, role, name in work(order):
             try:
                 twice(what, order, bench, folder, name, role)
             except (Failed, lab.LabError) as error:
                 tell(role=role, subject=name, failed=f"{what.__name__}: {error}")
-    pastime.end()
     return 0
 
 
