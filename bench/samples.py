@@ -12,7 +12,7 @@ FRAME = re.compile(r"\s+[0-9a-f]+ (?P<function>\S+) \((?P<place>[^)]*)\)$")
 NOTE = """\
 Instructions for an answer, their share of the proxy's. Sampled by a clock (perf, cpu-clock): what
 runs with interrupts off is charged to where they come on again, mostly finish_task_switch and
-_raw_spin_unlock_irqrestore. Functions without a symbol in a library are told by address.
+_raw_spin_unlock_irqrestore. [unknown]: functions of a library that has no symbols.
 """
 
 
