@@ -32,18 +32,19 @@ BOOT_SECONDS = 180
 # rewrites its own code while it starts, and QEMU's threads now and then run a stale breakpoint of
 # that on another CPU ("Oops: int3", seen on 6.12); guest/start brings the others in later. lpj,
 # noreplace-smp: they come quickly. tsc: reading the clock without leaving the emulated CPU; QEMU
-# counts the same time for all of them, which the kernel cannot know.
+# counts the same time for all of them, which the kernel cannot know. norandmaps: translated code is
+# found by its address; with another one in each process nearly all is translated anew each time.
 COMMAND_LINE = ("console=ttyS0 quiet panic=-1 reboot=t no_timer_check mitigations=off "
                 "random.trust_cpu=on rcupdate.rcu_expedited=1 rcupdate.rcu_cpu_stall_timeout=120 "
                 "nowatchdog maxcpus=1 noreplace-smp lpj=20000000 tsc=reliable log_buf_len=4M "
-                "printk.devkmsg=on rdinit=/init")
+                "printk.devkmsg=on norandmaps rdinit=/init")
 # Each AVX instruction is a call out of the translated code, each SSE2 and AES-NI instruction is
-# some of the host's own: hashing is 2.7 times as fast without AVX, and Python a tenth.
-CPU = "max,-avx,-avx2"
-# Each byte of a "rep stosb" counts as an instruction, where a processor stores 32 or 64 at a time: a
-# page to clear would count for more than the system call that wanted it. Without the flags that
-# recommend them, kernel and libraries move eight or sixteen bytes with an instruction.
-COUNTING_CPU = CPU + ",-erms,-fsrm"
+# some of the host's own: hashing is 2.7 times as fast without AVX, and Python a tenth. "rep movsb",
+# which ERMS recommends, is emulated byte by byte.
+CPU = "max,-avx,-avx2,-erms"
+# So it counts, too: a page to clear would be more than the system call that wanted it. Without these
+# flags kernel and libraries move eight or sixteen bytes with an instruction.
+COUNTING_CPU = CPU + ",-fsrm"
 PR_SET_PDEATHSIG = 1
 
 
@@ -157,7 +158,7 @@ class Machine:
                    "-smp", str(options.cpus), "-m", str(options.memory),
                    "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                    "-kernel", str(self._kernel.folder / "vmlinux"), "-initrd", f"/dev/fd/{initrd}",
-                   "-append", COMMAND_LINE + (" nokaslr norandmaps" if options.icount else "")]
+                   "-append", COMMAND_LINE + (" nokaslr" if options.icount else "")]
         if options.icount:
             # sleep=on: with nothing to run, time passes as on the wall. Else a guest that waits for
             # a file of the host skips to its next timer, again and again, and minutes are gone.
