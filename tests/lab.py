@@ -46,13 +46,16 @@ class LabError(AssertionError):
 def wait_for(condition, what, seconds=5.0):
     """Polls until condition() is true; its value. Fails with `what` after the time."""
     end = time.monotonic() + seconds * PATIENCE
+    pause = 0.005
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
             raise LabError(f"waited {seconds * PATIENCE:.1f} s for {what}")
-        time.sleep(0.02)
+        # What has not come soon takes its time, the more the more often somebody looks.
+        time.sleep(pause)
+        pause = min(1.5 * pause, 0.05)
 
 
 def run(*command, check=True, **options):
@@ -286,9 +289,11 @@ class Pki:
     """
 
     CACHE = os.environ.get("MCSEAL_PKI_CACHE")
+    _read = {}  # what is kept, by its place, once it was needed
 
     def __init__(self, folder, *options, label=""):
         self.folder = pathlib.Path(folder)
+        self._laid = {}
         self.history = [PKI_TOOL.read_text(), time.strftime("%F", time.gmtime()), label]
         self._call(["init", self.folder], ["init", *options])
         self.ca = self.folder / "ca.pem"
@@ -302,20 +307,54 @@ class Pki:
             return
         key = hashlib.sha256(json.dumps([str(word) for word in self.history]).encode()).hexdigest()
         kept = pathlib.Path(self.CACHE) / key
-        if kept.exists():
-            shutil.copytree(kept, self.folder, dirs_exist_ok=True)
-            return
-        run(PKI_TOOL, *command)
-        made = tempfile.mkdtemp(dir=self.CACHE)
-        shutil.copytree(self.folder, made, dirs_exist_ok=True)
+        if not kept.exists():
+            run(PKI_TOOL, *command)
+            self._keep(kept)
+        self._lay(kept)
+
+    @staticmethod
+    def _content(folder):
+        """Of a folder, itself included: {path: (mode, bytes)}, None for the bytes of a folder."""
+        return {path.relative_to(folder): (path.stat().st_mode & 0o7777,
+                                           None if path.is_dir() else path.read_bytes())
+                for path in (folder, *sorted(folder.rglob("*")))}
+
+    @staticmethod
+    def _write(folder, content):
+        for name, (mode, data) in sorted(content.items()):
+            path = folder / name
+            if data is None:
+                path.mkdir(parents=True, exist_ok=True)
+            else:
+                path.write_bytes(data)
+            path.chmod(mode)
+
+    def _keep(self, kept):
+        """What the last step has changed; nothing if it is kept meanwhile."""
+        content = self._content(self.folder)
+        changed = [name for name, what in content.items() if self._laid.get(name) != what]
+        made = pathlib.Path(tempfile.mkdtemp(dir=self.CACHE))
+        self._write(made, {step: content[step] for name in changed
+                           for step in (name, *name.parents)})
         try:
             os.rename(made, kept)
         except OSError:
             # Somebody was faster. The next step may come from the cache, and was made from what
             # is kept there: this folder must become the same, or it is half one CA, half another.
             shutil.rmtree(made)
-            shutil.rmtree(self.folder)
-            shutil.copytree(kept, self.folder)
+            for name in changed:
+                if content[name][1] is not None:
+                    (self.folder / name).unlink()
+                    self._laid.pop(name, None)
+
+    def _lay(self, kept):
+        """One step further, by what is kept of it."""
+        if kept not in self._read:
+            self._read[kept] = self._content(kept)
+        step = self._read[kept]
+        self._write(self.folder, {name: what for name, what in step.items()
+                                  if self._laid.get(name) != what})
+        self._laid |= step
 
     def tool(self, *words):
         self._call(["-d", self.folder], words)
