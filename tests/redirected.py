@@ -58,10 +58,10 @@ def links():
 def net(links):
     """The namespaces without any rule."""
     for name in links.names:
-        links.exec(name, "nft", "flush", "ruleset")
-        for family in ("-4", "-6"):
-            links.exec(name, "ip", family, "rule", "del", "lookup", "207", check=False)
-            links.exec(name, "ip", family, "route", "flush", "table", "207", check=False)
+        links.exec(name, "sh", "-c", """nft flush ruleset || exit 1
+            for family in -4 -6; do
+                printf 'rule del lookup 207\\nroute flush table 207\\n' | ip $family -force -batch -
+            done; true""")
     return links
 
 

@@ -12,7 +12,7 @@ import pytest
 import lab
 import peers
 
-POLLS = 200
+POLLS = 60 if lab.KERNEL else 200
 TAG_13 = 17      # inner content type and tag: RFC 8446 5.2
 TAG_12 = 24      # explicit nonce and tag: RFC 5288 3
 TAG_12_CHACHA = 16  # RFC 7905: no explicit nonce
