@@ -85,6 +85,14 @@ static bool add_expectations(EVP_MD_CTX *context, X509_STORE_CTX *store)
 	return added;
 }
 
+/* Anchors and lists: one that is added makes another verdict. None is ever taken away. */
+static bool add_trust(EVP_MD_CTX *context, X509_STORE_CTX *store)
+{
+	int count = sk_X509_OBJECT_num(X509_STORE_get0_objects(X509_STORE_CTX_get0_store(store)));
+
+	return EVP_DigestUpdate(context, &count, sizeof(count)) == 1;
+}
+
 bool verdict_of(X509_STORE_CTX *store, struct verdict *verdict)
 {
 	EVP_MD_CTX *context = EVP_MD_CTX_new();
@@ -94,7 +102,7 @@ bool verdict_of(X509_STORE_CTX *store, struct verdict *verdict)
 	 * to wait would take it for its own. */
 	ERR_set_mark();
 	made = context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1 &&
-	       add_expectations(context, store) &&
+	       add_trust(context, store) && add_expectations(context, store) &&
 	       add_certificate(context, X509_STORE_CTX_get0_cert(store)) &&
 	       add_chain(context, X509_STORE_CTX_get0_untrusted(store)) &&
 	       EVP_DigestFinal_ex(context, verdict->digest, NULL) == 1;
