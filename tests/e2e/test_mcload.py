@@ -388,7 +388,7 @@ def test_messages(site, tmp_path):
     dead = f"127.0.0.1:{lab.free_port()}"
     _, *tls = ways(site)["tls"]
     gateway = f"127.0.0.1:{site.gateway_port}"
-    stranger = lab.Pki(tmp_path / "pki").client("ana")
+    stranger = lab.Pki(tmp_path / "pki", label="stranger").client("ana")
     for words, expected in (
             (("closed", dead), f"mcload: {dead}: cannot connect: Connection refused"),
             (("connect", dead, "-c", "3"), f"mcload: {dead}: cannot connect: Connection refused"),
