@@ -17,7 +17,8 @@
  *
  * A send among many is queued like everything else: one enter carries all of them. But its
  * completion ends the next wait before anything has happened, so where few things were going on
- * a send is made at once, by send(2), and only what the socket did not take is queued.
+ * a send is made at once, by send(2), and only what the socket did not take is queued. Never
+ * before something that was asked for earlier: a recv that is to end must not take the answer.
  *
  * For the loop's timeout one timeout operation stays in the kernel, at the earliest moment that was
  * ever asked for: deadlines of requests are set and stopped all the time and hardly ever reached,
@@ -191,7 +192,8 @@ static void uring_start(struct ring *ring, struct op *op)
 	bool linked = op->kind == OP_SPLICE && op->linked;
 	struct io_uring_sqe *sqe;
 
-	if (op->kind == OP_SEND && uring->round <= SEND_AT_ONCE && send_at_once(ring, op))
+	if (op->kind == OP_SEND && uring->round <= SEND_AT_ONCE &&
+	    io_uring_sq_ready(&uring->ring) == 0 && send_at_once(ring, op))
 		return;
 	sqe = linked ? next_of_two(uring) : next_submission(uring);
 	switch ((enum op_kind)op->kind) {

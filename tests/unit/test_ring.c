@@ -251,6 +251,26 @@ static void send_is_whole(void **state)
 	close_pair(pair);
 }
 
+/* A recv that was told to end is not given what a later send brings about. */
+static void send_comes_after_what_was_asked_before(void **state)
+{
+	struct op in = new_op(), out = new_op();
+	int pair[2];
+	char byte;
+
+	(void)state;
+	new_pair(pair);
+	ring_recv(listener.ring, &in, pair[0]);
+	ring_wake(listener.ring);
+	assert_int_equal(ring_run_once(listener.ring), 0);
+	ring_cancel(listener.ring, &in);
+	ring_send(listener.ring, &out, pair[1], "x", 1);
+	run_until_quiet();
+	assert_int_equal(listener.size, 0);
+	assert_int_equal(read(pair[0], &byte, 1), 1);
+	close_pair(pair);
+}
+
 static void blocked_send_can_be_cancelled(void **state)
 {
 	static uint8_t bytes[3000000];
@@ -634,6 +654,7 @@ int main(void)
 		CASE(recv_waits_for_buffers),
 		CASE(starved_recv_can_be_cancelled),
 		CASE(send_is_whole),
+		CASE(send_comes_after_what_was_asked_before),
 		CASE(blocked_send_can_be_cancelled),
 		CASE(send_to_a_closed_peer_fails),
 		CASE(accept_goes_on),
