@@ -58,12 +58,16 @@ void relay_splice_choose(struct session *session)
 {
 	for (unsigned int from = 0; from < LEGS; from++) {
 		struct direction *direction = &session->directions[from];
+		struct leg *leg = &session->legs[from];
 
 		direction->spliced = splices(session, from);
 		direction->engine = session->worker->capabilities->relay;
-		session->legs[from].watched = direction->spliced;
-		/* What came before the leg was watched is not told again. */
-		session->legs[from].readable = direction->spliced;
+		leg->watched = direction->spliced;
+		/*
+		 * What came before the leg was watched is not told again. But a recv from before
+		 * may still take it: then the watch, which begins at its end, tells the rest.
+		 */
+		leg->readable = direction->spliced && !op_armed(&leg->recv);
 	}
 }
 
