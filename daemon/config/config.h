@@ -321,6 +321,7 @@ struct config {
 	unsigned int workers; /* 0: one per core, at most 4 */
 	enum config_engine engine;
 	enum config_ktls ktls; /* never CONFIG_KTLS_DEFAULT */
+	bool busy_poll;        /* where it pays and there are two CPUs: ring/busy_poll.h */
 	uint32_t mark;        /* SO_MARK of the daemon's own sockets; 0: none. Default 0x4d430001 */
 	char *control_socket; /* "": none */
 	struct config_timeouts timeouts;

@@ -348,6 +348,7 @@ static const struct config_option options[] = {
 	{"workers", &config_type_number, "0", AT(workers), .minimum = 0, .maximum = 256},
 	{"engine", &config_type_word, "auto", AT(engine), .words = engines},
 	{"ktls", &config_type_word, "auto", AT(ktls), .words = ktls},
+	{"busy_poll", &config_type_flag, "yes", AT(busy_poll)},
 	{"mark", &config_type_mark, "0x4d430001", AT(mark)},
 	{"control_socket", &config_type_socket, CONFIG_CONTROL_SOCKET, AT(control_socket)},
 };

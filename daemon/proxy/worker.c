@@ -118,6 +118,16 @@ static void rebind_listener(struct worker_listener *listener, const struct confi
 		listener->gateway = &then->gateways[listener->gateway - now->gateways];
 }
 
+/*
+ * On a machine with one CPU nobody could send what a worker looks for. How many this process may
+ * use says nothing: those it waits for may have the others.
+ */
+static void allow_busy_poll(struct worker *worker)
+{
+	ring_busy_poll(worker->ring,
+		       worker->snapshot->config->busy_poll && sysconf(_SC_NPROCESSORS_ONLN) > 1);
+}
+
 static void told_to_reload(struct message *message)
 {
 	struct worker *worker = container_of(message, struct worker, reload);
@@ -133,6 +143,7 @@ static void told_to_reload(struct message *message)
 		session_settle(session);
 	}
 	snapshot_release(old);
+	allow_busy_poll(worker);
 	sem_post(&worker->reloaded);
 }
 
@@ -182,6 +193,7 @@ static void *run(void *argument)
 		worker->error = pipe_pool_new(PIPES, &worker->pipes);
 	if (worker->error == 0) {
 		inbox_init(&worker->inbox, worker->ring);
+		allow_busy_poll(worker);
 		start_accepting(worker);
 	}
 	sem_post(&worker->started);

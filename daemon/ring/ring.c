@@ -149,17 +149,81 @@ static void deliver_ready(struct ring *ring)
 	}
 }
 
+static inline void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+/* Looks for completions until then. How many there were, or -errno. */
+static int look(struct ring *ring, clock_us until)
+{
+	int count = 0;
+
+	do {
+		if (ring->ops->pending == NULL || ring->ops->pending(ring))
+			count = ring->ops->wait(ring, 0);
+		else
+			relax();
+	} while (count == 0 && clock_now() < until);
+	return count;
+}
+
+static int sleep_until(struct ring *ring, clock_us next)
+{
+	return ring->ops->wait(ring, next == CLOCK_NEVER ? -1 : next);
+}
+
+static clock_us thread_cpu_time(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+	return (clock_us)time.tv_sec * CLOCK_SEC + time.tv_nsec / 1000;
+}
+
+static int look_or_sleep(struct ring *ring, clock_us next)
+{
+	clock_us span = busy_poll_span(&ring->busy_poll);
+	bool missed = false;
+	int count = 0;
+
+	if (span > 0) {
+		clock_us until = clock_now() + span;
+
+		count = look(ring, until < next ? until : next);
+		missed = count == 0;
+	}
+	if (count == 0)
+		count = sleep_until(ring, next);
+	if (count >= 0 && busy_poll_count(&ring->busy_poll, (unsigned int)count, missed))
+		busy_poll_judge(&ring->busy_poll, clock_now(), thread_cpu_time());
+	return count;
+}
+
 int ring_run_once(struct ring *ring)
 {
 	clock_us next = timer_next(&ring->timers);
-	int error;
+	int count;
 
 	if (!TAILQ_EMPTY(&ring->ready))
-		next = 0;
-	error = ring->ops->wait(ring, next == CLOCK_NEVER ? -1 : next);
+		count = ring->ops->wait(ring, 0);
+	else if (ring->may_busy_poll)
+		count = look_or_sleep(ring, next);
+	else
+		count = sleep_until(ring, next);
 	deliver_ready(ring);
 	timer_expire(&ring->timers, clock_now());
-	return error;
+	return count < 0 ? count : 0;
+}
+
+void ring_busy_poll(struct ring *ring, bool may)
+{
+	busy_poll_init(&ring->busy_poll);
+	ring->may_busy_poll = may;
 }
 
 void ring_wake(struct ring *ring)

@@ -53,6 +53,12 @@ int ring_new(enum ring_engine engine, unsigned int buffers, struct op_owner *wak
 	     struct ring **ring);
 /* No operation may be in flight. Accepts NULL. */
 void ring_free(struct ring *ring);
+/*
+ * May ring_run_once() look for completions for up to 50 microseconds before it sleeps, where that
+ * has paid of late (ring/busy_poll.h)? A new ring may not. Not for a thread that has one CPU
+ * together with those it waits for: while it looks, they cannot run.
+ */
+void ring_busy_poll(struct ring *ring, bool may);
 struct timer_heap *ring_timers(struct ring *ring);
 
 /* res = accepted descriptor (non-blocking, close-on-exec), again and again. Ends on error. */

@@ -5,6 +5,7 @@
 #ifndef MCSEAL_RING_RING_ENGINE_H
 #define MCSEAL_RING_RING_ENGINE_H
 
+#include "ring/busy_poll.h"
 #include "ring/ring.h"
 
 /* An engine. `start` arms op (all its fields are set); `cancel` asks for its end. */
@@ -14,8 +15,14 @@ struct ring_engine_ops {
 	void (*start)(struct ring *ring, struct op *op);
 	void (*cancel)(struct ring *ring, struct op *op);
 	void (*buffer_free)(struct ring *ring, struct ring_buffer *buffer);
-	/* Submit, sleep `until` then at most (< 0: for ever; 0: not at all), deliver. */
+	/*
+	 * Submit, sleep `until` then at most (< 0: for ever; 0: not at all), deliver. The number of
+	 * completions, or -errno.
+	 */
 	int (*wait)(struct ring *ring, clock_us until);
+	/* Would wait() with 0 do anything? Without a system call; NULL: only wait() itself knows.
+	 */
+	bool (*pending)(const struct ring *ring);
 };
 
 extern const struct ring_engine_ops ring_uring_ops;
@@ -25,6 +32,8 @@ struct ring {
 	const struct ring_engine_ops *ops;
 	void *engine; /* the engine's own state */
 	struct timer_heap timers;
+	struct busy_poll busy_poll;
+	bool may_busy_poll;
 	struct op_list ready;   /* ended without the kernel: delivered at the next run */
 	struct op_list starved; /* recv operations that wait for a buffer */
 	unsigned int buffer_count;

@@ -361,7 +361,7 @@ static int epoll_run(struct ring *ring, clock_us until)
 		return errno == EINTR ? 0 : -errno;
 	for (int i = 0; i < count; i++)
 		dispatch(ring, &events[i]);
-	return 0;
+	return count;
 }
 
 const struct ring_engine_ops ring_epoll_ops = {

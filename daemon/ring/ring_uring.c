@@ -62,8 +62,9 @@ struct uring {
 
 /* Setup flags from the wanted to the merely workable. */
 static const unsigned int setup_flags[] = {
-	IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL,
-	IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL,
+	IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
+		IORING_SETUP_SUBMIT_ALL,
+	IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
 };
 
 static int set_up(struct io_uring *ring)
@@ -363,13 +364,8 @@ static void set_timeout(struct uring *uring, clock_us when)
 /* `until` < 0: for ever; 0: only what is there. */
 static int submit_and_wait(struct uring *uring, clock_us until)
 {
-	static const struct __kernel_timespec at_once = {0};
-	struct io_uring_cqe *cqe;
-
 	if (until == 0)
-		return io_uring_submit_and_wait_timeout(
-			&uring->ring, &cqe, 1, (struct __kernel_timespec *)(uintptr_t)&at_once,
-			NULL);
+		return io_uring_submit_and_get_events(&uring->ring);
 	if (until > 0)
 		set_timeout(uring, until);
 	return io_uring_submit_and_wait(&uring->ring, 1);
@@ -389,7 +385,17 @@ static int uring_wait(struct ring *ring, clock_us until)
 	uring->round = count;
 	for (unsigned int i = 0; i < count; i++)
 		completed(ring, &taken[i]);
-	return 0;
+	return (int)count;
+}
+
+/* The kernel sets TASKRUN where a completion waits for this thread to come and make it. */
+static bool uring_pending(const struct ring *ring)
+{
+	const struct io_uring *uring = &((const struct uring *)ring->engine)->ring;
+
+	return io_uring_sq_ready(uring) > 0 || io_uring_cq_ready(uring) > 0 ||
+	       (IO_URING_READ_ONCE(*uring->sq.kflags) &
+		(IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
 }
 
 const struct ring_engine_ops ring_uring_ops = {
@@ -399,6 +405,7 @@ const struct ring_engine_ops ring_uring_ops = {
 	.cancel = uring_cancel,
 	.buffer_free = uring_buffer_free,
 	.wait = uring_wait,
+	.pending = uring_pending,
 };
 
 /* Multishot recv from a buffer ring, on a socket pair: what the engine lives by. */

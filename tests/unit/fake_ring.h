@@ -167,6 +167,12 @@ int ring_run_once(struct ring *ring)
 	return 0;
 }
 
+void ring_busy_poll(struct ring *ring, bool may)
+{
+	(void)ring;
+	(void)may;
+}
+
 void ring_wake(struct ring *ring)
 {
 	(void)ring;

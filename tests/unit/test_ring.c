@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every operation of the ring, the same cases on io_uring and on epoll. */
 #include "ring/ring.h"
+#include "ring/ring_engine.h" /* whether it looks */
 
 #include "base/error.h"
 
@@ -530,6 +531,48 @@ static void timers_wake_the_loop(void **state)
 	assert_true(clock_now() - now >= 15 * CLOCK_MS);
 }
 
+/*
+ * Looking delivers what sleeping does, ends for timers and for what was armed meanwhile, and after
+ * looking in vain it still sleeps.
+ */
+static void looking_misses_nothing(void **state)
+{
+	struct op recv_op = new_op(), send_op = new_op();
+	clock_us start = clock_now();
+	int pair[2];
+
+	(void)state;
+	new_pair(pair);
+	ring_busy_poll(listener.ring, true);
+	ring_recv(listener.ring, &recv_op, pair[0]);
+	for (unsigned int i = 0; i < 1000; i++) {
+		size_t before = listener.size;
+
+		listener.ring->busy_poll.looking = true;
+		listener.count = 0;
+		ring_send(listener.ring, &send_op, pair[1], "x", 1);
+		while (listener.size == before || op_armed(&send_op))
+			assert_int_equal(ring_run_once(listener.ring), 0);
+	}
+	expired_count = 0;
+	timers[0] = (struct timer){.expired = expired};
+	assert_int_equal(timer_set(ring_timers(listener.ring), &timers[0], start = clock_now()), 0);
+	while (expired_count == 0)
+		assert_int_equal(ring_run_once(listener.ring), 0);
+	assert_int_equal(timer_set(ring_timers(listener.ring), &timers[0],
+				   (start = clock_now()) + 20 * CLOCK_MS),
+			 0);
+	listener.ring->busy_poll.looking = true;
+	listener.ring->busy_poll.misses = 0;
+	while (expired_count == 1)
+		assert_int_equal(ring_run_once(listener.ring), 0);
+	assert_true(clock_now() - start >= 20 * CLOCK_MS);
+	assert_in_range(listener.ring->busy_poll.misses, 1, 3);
+	ring_cancel(listener.ring, &recv_op);
+	run_until_quiet();
+	close_pair(pair);
+}
+
 static void *wake_later(void *argument)
 {
 	usleep(20000);
@@ -666,6 +709,7 @@ int main(void)
 		 set_up, tear_down, &uring},
 		CASE(timers_wake_the_loop),
 		CASE(earlier_and_later_timers),
+		CASE(looking_misses_nothing),
 		CASE(another_thread_wakes_the_loop),
 		CASE(wake_before_the_end),
 		cmocka_unit_test(probe_agrees_with_the_kernel),
