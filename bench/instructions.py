@@ -21,7 +21,8 @@ import types
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from measure import MCLOAD, Failed, Load, enforced, faults, memory  # noqa: E402
+from measure import (MCLOAD, SESSIONS_BEFORE, Failed, Load, enforced, faults,  # noqa: E402
+                     memory)
 from scenarios import ROLES, ROLES_OF, SCENARIOS  # noqa: E402
 from subjects import Echo, Subject, lab, parse  # noqa: E402
 
@@ -123,7 +124,7 @@ def idle(order, bench, folder, name, role):
     try:
         before = with_keys()
         found = memory(SCENARIOS["idle-memory"], subject, connections)
-        check_records(subject, before, connections)
+        check_records(subject, before, connections + SESSIONS_BEFORE)
     finally:
         subject.stop()
     tell(role=role, subject=name, idle=connections,

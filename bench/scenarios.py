@@ -16,6 +16,7 @@ VARIANTS = {
     "": ({}, None),
     "epoll": ({"ENGINE": "epoll"}, None),
     "uninspected": ({"INSPECT": "no"}, None),
+    "sleep": ({"LOOK": "no"}, None),
     "ktls": ({"OPTIONS": "KTLS"}, "kernel TLS"),  # nginx
     "user": ({"KTLS": "off"}, "kernel TLS"),
     "copy": ({"ENGINE": "copy"}, "kernel TLS"),

@@ -209,8 +209,8 @@ class Proxy:
                   "CERTIFICATE": credentials.certificate, "KEY": credentials.key,
                   "PEM": papers.pem(credentials), "CA": papers.pki.ca, "CRL": papers.pki.crl,
                   "FILES": 2 * sessions_max() + 500, "SESSIONS": sessions_max(),
-                  "ENGINE": "auto", "KTLS": "auto", "INSPECT": "yes", "OPTIONS": "-KTLS",
-                  "PROXY": "yes" if paired else "no", **VARIANTS[variant][0]}
+                  "ENGINE": "auto", "KTLS": "auto", "INSPECT": "yes", "LOOK": "yes",
+                  "OPTIONS": "-KTLS", "PROXY": "yes" if paired else "no", **VARIANTS[variant][0]}
         name = re.sub(r"\W", "-", f"{subject}-{role}")
         config = folder / f"{name}.conf"
         config.write_text(fill((HERE / "peers" / f"{self.program}-{role}.conf").read_text(),
