@@ -10,6 +10,7 @@ SBINDIR      ?= $(PREFIX)/sbin
 BINDIR       ?= $(PREFIX)/bin
 DATADIR      ?= $(PREFIX)/share
 DOCDIR       ?= $(DATADIR)/doc/mcseal
+MANDIR       ?= $(DATADIR)/man
 UNITDIR      ?= $(PREFIX)/lib/systemd/system
 DESTDIR      ?=
 FLAVOUR      ?= release
@@ -36,6 +37,9 @@ PROGRAMS     := $(foreach program,$(PROGRAMS),$(if $(strip $(wildcard $($(progra
 UNIT_TESTS   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 MC_TESTS     := $(filter test_mc_%,$(UNIT_TESTS))
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+PAGE_FOLDERS := $(patsubst docs/%/,%,$(sort $(dir $(wildcard docs/*/*.md))))
+# Of what is installed: mcload is not.
+MANUALS      := $(filter-out %/mcload.1,$(wildcard docs/man/*.[158]))
 C_FILES      := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 
 # Library calls replaced in one unit test: its seam (see the test's first comment).
@@ -175,8 +179,13 @@ install: all ## install below PREFIX (DESTDIR is honoured)
 	install -v -m 0755 $(B)/mcseald $(B)/mcseal-nft $(DESTDIR)$(SBINDIR)/
 	install -v -m 0755 $(B)/mcseal $(B)/mcping $(B)/mcplc $(DESTDIR)$(BINDIR)/
 	install -v -m 0755 certs/mcseal-pki $(DESTDIR)$(BINDIR)/mcseal-pki
-	install -v -m 0644 README.md docs/*.md docs/*.example $(DESTDIR)$(DOCDIR)/
+	install -v -m 0644 README.md README.ja.md docs/*.md docs/*.example $(DESTDIR)$(DOCDIR)/
 	install -v -m 0644 docs/examples/* $(DESTDIR)$(DOCDIR)/examples/
+	for folder in $(PAGE_FOLDERS); do install -v -D -m 0644 -t $(DESTDIR)$(DOCDIR)/$$folder docs/$$folder/*.md || exit 1; done
+	install -v -d $(foreach section,1 5 8,$(DESTDIR)$(MANDIR)/man$(section))
+	for page in $(MANUALS); do to=$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; \
+		sed 's,/usr/local/share/doc/mcseal,$(DOCDIR),g' $$page > $$to && chmod 0644 $$to || exit 1; done
+	ln -sf mcseald.conf.5 $(DESTDIR)$(MANDIR)/man5/mcseal.conf.5
 	install -v -d $(DESTDIR)$(DATADIR)/mcseal/wireshark
 	install -v -m 0644 tools/wireshark/*.lua $(DESTDIR)$(DATADIR)/mcseal/wireshark/
 	install -v -d $(DESTDIR)$(UNITDIR)
@@ -186,6 +195,7 @@ install: all ## install below PREFIX (DESTDIR is honoured)
 uninstall: ## remove what install put there; configuration and keys stay
 	rm -f $(addprefix $(DESTDIR)$(SBINDIR)/,mcseald mcseal-nft) $(addprefix $(DESTDIR)$(BINDIR)/,mcseal mcping mcplc mcseal-pki)
 	rm -f $(DESTDIR)$(UNITDIR)/mcseald.service
+	rm -f $(foreach page,$(notdir $(MANUALS)) mcseal.conf.5,$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(page))
 	rm -rf $(DESTDIR)$(DOCDIR) $(DESTDIR)$(DATADIR)/mcseal
 
 clean: ## remove build/

@@ -123,7 +123,7 @@ def anchors(path):
     return found
 
 
-@pytest.mark.parametrize("page", [lab.ROOT / "README.md", *sorted(DOCS.glob("*.md")),
+@pytest.mark.parametrize("page", [*sorted(lab.ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")),
                                   lab.ROOT / "nft-rules" / "README.md"], ids=lambda path: path.name)
 def test_every_linked_page_exists(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"(?s)```.*?```", "", page.read_text())):
@@ -151,7 +151,8 @@ def test_install_and_uninstall(tmp_path):
                  "usr/sbin/mcseal-nft", "usr/share/doc/mcseal/README.md",
                  "usr/share/doc/mcseal/nft.md", "usr/share/doc/mcseal/examples/gateway.nft",
                  "usr/share/doc/mcseal/examples/mcseal-nft.service",
-                 "usr/lib/systemd/system/mcseald.service"):
+                 "usr/share/man/man8/mcseald.8", "usr/share/man/man5/mcseal.conf.5",
+                 "usr/share/doc/mcseal/ja/options.md", "usr/lib/systemd/system/mcseald.service"):
         assert (tmp_path / name).exists(), name
     assert not list(tmp_path.glob("usr/share/mcseal/**/*.nft"))
     unit = (tmp_path / "usr/lib/systemd/system/mcseald.service").read_text()
