@@ -211,6 +211,11 @@ $(B)/flags: FORCE
 	@mkdir -p $(B)
 	@printf '%s\n' '$(subst ','\'',$(CC) $(filter-out -DMCSEAL_VERSION%,$(ALL_CFLAGS)))' | cmp -s - $@ || \
 		printf '%s\n' '$(subst ','\'',$(CC) $(filter-out -DMCSEAL_VERSION%,$(ALL_CFLAGS)))' > $@
+# Those that tell the version, on it.
+$(B)/version: FORCE
+	@mkdir -p $(B)
+	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
+$(patsubst %.c,$(B)/obj/%.o,$(shell grep -rlw MCSEAL_VERSION --include='*.c' daemon nft-rules bench tools tests/unit)): $(B)/version
 .PHONY: FORCE
 FORCE:
 
