@@ -252,7 +252,7 @@ static int serve(struct reload *running)
 	if (error == 0)
 		error = new_loop(&loop, running);
 	if (error == 0)
-		error = handshake_pool_new(&capabilities, HANDSHAKE_THREADS,
+		error = handshake_pool_new(&capabilities, running->chains, HANDSHAKE_THREADS,
 					   config->limits.handshakes, &pool);
 	if (error == 0)
 		error = start_workers(workers, running->worker_count, &capabilities,
@@ -288,6 +288,9 @@ static int load(struct reload *running, struct plant **plant)
 {
 	int error = plant_new(plant);
 
+	running->chains = peer_chain_store_new();
+	if (error == 0 && running->chains == NULL)
+		error = -ENOMEM;
 	if (error == 0)
 		error = audit_file_new(&running->audit);
 	if (error == 0)
@@ -320,6 +323,7 @@ static int run(const char *path)
 	if (running.snapshot != NULL)
 		snapshot_release(running.snapshot);
 	audit_file_free(running.audit);
+	peer_chain_store_free(running.chains);
 	plant_free(plant);
 	return error != 0;
 }

@@ -24,10 +24,17 @@ static void warn_of_options(const struct config *now, const struct config *then)
 			   "%s is another only after a new start", option);
 }
 
+static const struct tls_context *find_context(const void *from, const char *name)
+{
+	return snapshot_find_context(from, name);
+}
+
 static void put_in_place(struct reload *reload, struct snapshot *next)
 {
 	bool other_level = next->config->log_level != reload->snapshot->config->log_level;
 
+	/* Here, so that no worker has to check signatures. */
+	peer_chain_store_review(reload->chains, find_context, next);
 	for (unsigned int i = 0; i < reload->worker_count; i++)
 		worker_reload(reload->workers[i], next);
 	snapshot_release(reload->snapshot);

@@ -13,6 +13,7 @@ struct reload {
 	const char *path;
 	struct snapshot *snapshot; /* in force: a reference */
 	struct audit_file *audit;
+	struct peer_chain_store *chains; /* what the peers of live sessions have shown */
 	struct worker **workers;
 	unsigned int worker_count;
 };

@@ -48,6 +48,7 @@ struct handshake_thread {
 	struct message stop;   /* the last one posted */
 	bool stopping;
 	const struct capabilities *capabilities;
+	struct peer_chain_store *chains;
 	sem_t started;
 	int error;
 };
@@ -75,6 +76,8 @@ static void answer(struct handshake_job *job)
 		tls_stream_free(job->stream);
 		job->kernel = NULL;
 		job->stream = NULL;
+		peer_chain_release(job->chain);
+		job->chain = NULL;
 	}
 	inbox_post(job->reply_to, &job->message);
 }
@@ -216,6 +219,9 @@ static int arm(struct handshake_job *job)
 	const char *why;
 	int error;
 
+	job->chain = handshake_keep_chain(job->handshake, job->thread->chains);
+	if (job->chain == NULL)
+		return -ENOMEM;
 	if (arming_prepare(job->handshake, &pair, &why) != 0) {
 		snprintf(job->peer.reason, sizeof(job->peer.reason), "%s", why);
 		return -EPROTO;
@@ -417,7 +423,7 @@ static void *run(void *argument)
 }
 
 static int start_thread(struct handshake_thread *thread, const struct capabilities *capabilities,
-			unsigned int limit)
+			struct peer_chain_store *chains, unsigned int limit)
 {
 	int error;
 
@@ -429,6 +435,7 @@ static int start_thread(struct handshake_thread *thread, const struct capabiliti
 	thread->quiet.expired = give_memory_back;
 	thread->limit = limit;
 	thread->capabilities = capabilities;
+	thread->chains = chains;
 	sem_init(&thread->started, 0, 0);
 	error = -pthread_create(&thread->thread, NULL, run, thread);
 	if (error == 0) {
@@ -443,8 +450,8 @@ static int start_thread(struct handshake_thread *thread, const struct capabiliti
 	return error;
 }
 
-int handshake_pool_new(const struct capabilities *capabilities, unsigned int threads,
-		       unsigned int limit, struct handshake_pool **out)
+int handshake_pool_new(const struct capabilities *capabilities, struct peer_chain_store *chains,
+		       unsigned int threads, unsigned int limit, struct handshake_pool **out)
 {
 	struct handshake_pool *pool = calloc(1, sizeof(*pool) + threads * sizeof(pool->threads[0]));
 	int error = 0;
@@ -453,7 +460,7 @@ int handshake_pool_new(const struct capabilities *capabilities, unsigned int thr
 		return -ENOMEM;
 	for (unsigned int i = 0; i < threads && error == 0; i++) {
 		pool->thread_count++;
-		error = start_thread(&pool->threads[i], capabilities,
+		error = start_thread(&pool->threads[i], capabilities, chains,
 				     (limit + threads - 1) / threads);
 	}
 	if (error < 0) {
@@ -497,6 +504,7 @@ void handshake_job_free(struct handshake_job *job)
 		return;
 	ktls_control_free(job->kernel);
 	tls_stream_free(job->stream);
+	peer_chain_release(job->chain);
 	free(job);
 }
 

@@ -44,6 +44,7 @@ struct handshake_job {
 	const char *tls_version, *tls_cipher; /* for people; static */
 	bool resumed;
 	struct handshake_peer peer;
+	struct peer_chain *chain; /* done: a reference, the poster's to take */
 
 	/* The pool's. */
 	struct handshake *handshake;
@@ -60,10 +61,10 @@ struct handshake_job {
 
 /*
  * `limit` handshakes in progress over all `threads`. `capabilities` tell the engine and what the
- * kernel takes; they outlive the pool. 0 or -errno.
+ * kernel takes; what peers have shown is kept in `chains`. Both outlive the pool. 0 or -errno.
  */
-int handshake_pool_new(const struct capabilities *capabilities, unsigned int threads,
-		       unsigned int limit, struct handshake_pool **pool);
+int handshake_pool_new(const struct capabilities *capabilities, struct peer_chain_store *chains,
+		       unsigned int threads, unsigned int limit, struct handshake_pool **pool);
 /* What an answered job still holds, and the job. Accepts NULL. */
 void handshake_job_free(struct handshake_job *job);
 /*

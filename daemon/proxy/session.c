@@ -179,6 +179,22 @@ const struct session_reason_row session_reasons[SESSION_REASONS] = {
 	[SESSION_REASON_KEY_LIMIT] = {"key-limit", LOG_LEVEL_INFO,
 				      "limits.key_records were sent or received under one key and "
 				      "it could not be changed; closed between two requests"},
+	[SESSION_REASON_CERTIFICATE_REVOKED] = {"certificate-revoked", LOG_LEVEL_WARNING,
+						"the other end's certificate has been revoked "
+						"since; a reload found it in the list"},
+	[SESSION_REASON_CERTIFICATE_UNTRUSTED] =
+		{"certificate-untrusted", LOG_LEVEL_WARNING,
+		 "by the CA certificates of a reload the other "
+		 "end's is not good any more; the detail says why"},
+	[SESSION_REASON_CERTIFICATE_EXPIRED] = {"certificate-expired", LOG_LEVEL_WARNING,
+						"a certificate of the connection has ended; the "
+						"detail says whose"},
+	[SESSION_REASON_IDENTITY_WITHDRAWN] = {"identity-withdrawn", LOG_LEVEL_WARNING,
+					       "in a new configuration the client's identity is "
+					       "gone, or its certificate is another's"},
+	[SESSION_REASON_PLC_WITHDRAWN] = {"plc-withdrawn", LOG_LEVEL_WARNING,
+					  "in a new configuration the PLC is gone or elsewhere, or "
+					  "the client's identity may not reach it"},
 	[SESSION_REASON_WITHDRAWN] = {"withdrawn", LOG_LEVEL_WARNING,
 				      "a new configuration does not let it be there; the detail "
 				      "says why"},
@@ -327,6 +343,7 @@ static void free_session(struct session *session)
 		account_close(session->account);
 	inspection_free(session);
 	handshake_job_free(session->job);
+	peer_chain_release(session->chain);
 	session_walk_pass(session);
 	LIST_REMOVE(session, entry);
 	atomic_fetch_sub(&session->worker->counters->sessions, 1);
@@ -362,65 +379,110 @@ void session_close(struct session *session, enum session_reason reason, const ch
 
 /* --- another configuration ------------------------------------------------------------------ */
 
-static const struct config_identity *find_identity(const struct config *config, const char *name)
+/* Why a session cannot go on. */
+struct withdrawal {
+	enum session_reason reason; /* NONE: it can */
+	const char *detail;
+};
+
+static const struct withdrawal STAYS = {SESSION_REASON_NONE, NULL};
+
+static struct withdrawal by_certificate(const struct peer_review *review)
 {
-	for (size_t i = 0; i < config->identity_count; i++)
-		if (strcmp(config->identities[i].name, name) == 0)
-			return &config->identities[i];
-	return NULL;
+	static const enum session_reason reasons[] = {
+		[PEER_GOOD] = SESSION_REASON_NONE,
+		[PEER_REVOKED] = SESSION_REASON_CERTIFICATE_REVOKED,
+		[PEER_EXPIRED] = SESSION_REASON_CERTIFICATE_EXPIRED,
+		[PEER_UNTRUSTED] = SESSION_REASON_CERTIFICATE_UNTRUSTED,
+	};
+
+	return (struct withdrawal){reasons[review->standing], review->why};
 }
 
-/* Why a gateway's session cannot go on; NULL: it can. */
-static const char *rebind_gateway(struct session *session, const struct config *config)
+/* Is the peer still one that would be let in? *identity: who it is now, of a gateway's session. */
+static struct withdrawal judge_peer(const struct session *session, const struct snapshot *snapshot,
+				    const struct config_identity **identity)
+{
+	const struct tls_context *context =
+		snapshot_find_context(snapshot, peer_chain_context(session->chain));
+	struct peer_review review;
+	struct withdrawal withdrawal;
+
+	if (context == NULL)
+		return (struct withdrawal){SESSION_REASON_WITHDRAWN, "its source is gone"};
+	peer_chain_review(session->chain, context, &review);
+	withdrawal = by_certificate(&review);
+	*identity = review.identity;
+	if (withdrawal.reason != SESSION_REASON_NONE || session->role == SESSION_EDGE)
+		return withdrawal;
+	if (*identity == NULL)
+		return (struct withdrawal){SESSION_REASON_IDENTITY_WITHDRAWN,
+					   "its identity is gone"};
+	if (strcmp((*identity)->name, session->identity->name) != 0)
+		return (struct withdrawal){SESSION_REASON_IDENTITY_WITHDRAWN,
+					   "its certificate is another identity's"};
+	return STAYS;
+}
+
+static struct withdrawal rebind_gateway(struct session *session, const struct config *config,
+					const struct config_identity *identity)
 {
 	const struct config_gateway *gateway =
 		&config->gateways[session->gateway - session->snapshot->config->gateways];
-	const struct config_identity *identity = find_identity(config, session->identity->name);
 	const struct config_plc *plc = config_find_plc(config, session->plc->name);
 	const struct config_port *port =
 		plc != NULL ? config_find_port(plc, session->port->number) : NULL;
 
-	if (identity == NULL)
-		return "its identity is gone";
 	if (port == NULL || !address_same_host(&plc->address, &session->plc->address))
-		return "its PLC is gone, or elsewhere";
+		return (struct withdrawal){SESSION_REASON_PLC_WITHDRAWN,
+					   "its PLC is gone, or elsewhere"};
 	if (!config_identity_may(identity, plc, port))
-		return "its identity may not reach the PLC";
+		return (struct withdrawal){SESSION_REASON_PLC_WITHDRAWN,
+					   "its identity may not reach the PLC"};
 	if (port->protocol != session->protocol || gateway->inspect != session->gateway->inspect)
-		return "what may pass there is judged in another way";
+		return (struct withdrawal){SESSION_REASON_WITHDRAWN,
+					   "what may pass there is judged in another way"};
 	session->gateway = gateway;
 	session->identity = identity;
 	session->plc = plc;
 	session->port = port;
-	return NULL;
+	return STAYS;
 }
 
-static const char *rebind_edge(struct session *session, const struct config *config)
+static struct withdrawal rebind_edge(struct session *session, const struct config *config)
 {
 	const struct config_edge *edge =
 		&config->edges[session->edge - session->snapshot->config->edges];
 	const struct config_route *route = config_find_route(edge, &session->destination);
 
 	if (route == NULL || route->protocol != session->protocol)
-		return "no route covers its destination";
+		return (struct withdrawal){SESSION_REASON_WITHDRAWN,
+					   "no route covers its destination"};
 	session->edge = edge;
 	session->route = route;
-	return NULL;
+	return STAYS;
 }
 
 void session_rebind(struct session *session, struct snapshot *snapshot)
 {
+	bool relays = session->state == SESSION_RELAYING || session->state == SESSION_DRAINING;
+	const struct config_identity *identity = NULL;
 	struct snapshot *old = session->snapshot;
-	const char *fault;
+	struct withdrawal withdrawal = STAYS;
 
-	if (session->state != SESSION_RELAYING && session->state != SESSION_DRAINING)
-		return;
-	fault = session->role == SESSION_EDGE ? rebind_edge(session, snapshot->config)
-					      : rebind_gateway(session, snapshot->config);
-	if (fault != NULL) {
-		session_close(session, SESSION_REASON_WITHDRAWN, fault);
+	/* One that waits for its first request may wait for long: it is judged as well. */
+	if (session->chain != NULL && session->state != SESSION_CLOSED)
+		withdrawal = judge_peer(session, snapshot, &identity);
+	if (withdrawal.reason == SESSION_REASON_NONE && relays)
+		withdrawal = session->role == SESSION_EDGE
+				     ? rebind_edge(session, snapshot->config)
+				     : rebind_gateway(session, snapshot->config, identity);
+	if (withdrawal.reason != SESSION_REASON_NONE) {
+		session_close(session, withdrawal.reason, withdrawal.detail);
 		return;
 	}
+	if (!relays)
+		return;
 	session->sni_plc = NULL; /* has been looked at */
 	session->snapshot = snapshot_reference(snapshot);
 	snapshot_release(old);

@@ -90,6 +90,11 @@ enum session_reason {
 	SESSION_REASON_ANSWER_TIMEOUT,
 	SESSION_REASON_DRAIN_TIMEOUT,
 	SESSION_REASON_KEY_LIMIT,
+	SESSION_REASON_CERTIFICATE_REVOKED,
+	SESSION_REASON_CERTIFICATE_UNTRUSTED,
+	SESSION_REASON_CERTIFICATE_EXPIRED,
+	SESSION_REASON_IDENTITY_WITHDRAWN,
+	SESSION_REASON_PLC_WITHDRAWN,
 	SESSION_REASON_WITHDRAWN,
 	SESSION_REASON_CLOSED_BY_ADMIN,
 	SESSION_REASON_NO_MEMORY,
@@ -192,7 +197,8 @@ struct session {
 	uint32_t refused;              /* requests that were answered here */
 	struct inspection *inspection; /* RELAYING; NULL: requests are not judged */
 
-	char serial[48]; /* of the peer's certificate */
+	struct peer_chain *chain; /* what the peer has shown, from ARMING on: a reference */
+	char serial[48];          /* of the peer's certificate */
 	const char *tls_version, *tls_cipher;
 	const char *user_why; /* records are made in user space though the kernel might have */
 	bool resumed;
@@ -213,7 +219,8 @@ int session_new(struct worker *worker, struct snapshot *snapshot, const struct c
 void session_close(struct session *session, enum session_reason reason, const char *detail);
 /*
  * A configuration has taken the place of the session's own: it goes on under that, or ends, if it
- * may not be there by it. Sessions that do not relay yet come to it when they do.
+ * may not be there by it, or its peer's certificate is not good any more. Sessions that do not
+ * relay yet come to the rest when they do.
  */
 void session_rebind(struct session *session, struct snapshot *snapshot);
 /* After anything that may have closed it: frees the session once nothing is in flight. */

@@ -318,6 +318,8 @@ static void arm(struct session *session)
 	leg->tls = job->stream;
 	job->kernel = NULL;
 	job->stream = NULL;
+	session->chain = job->chain;
+	job->chain = NULL;
 	handshake_job_free(job);
 	session->job = NULL;
 	after_arming(session);

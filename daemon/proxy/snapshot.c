@@ -83,6 +83,17 @@ const struct tls_context *snapshot_source_context(const struct snapshot *snapsho
 		->sources[first_source(snapshot->config, edge) + (size_t)(source - edge->sources)];
 }
 
+const struct tls_context *snapshot_find_context(const struct snapshot *snapshot, const char *name)
+{
+	for (size_t i = 0; i < snapshot->config->gateway_count; i++)
+		if (strcmp(snapshot->gateways[i]->name, name) == 0)
+			return snapshot->gateways[i];
+	for (size_t i = 0; i < snapshot->source_count; i++)
+		if (strcmp(snapshot->sources[i]->name, name) == 0)
+			return snapshot->sources[i];
+	return NULL;
+}
+
 static void set_socket_options(struct snapshot *snapshot)
 {
 	const struct config_timeouts *timeouts = &snapshot->config->timeouts;

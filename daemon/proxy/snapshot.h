@@ -44,6 +44,8 @@ int snapshot_load(const char *path, struct plant *plant, FILE *report, struct sn
 struct snapshot *snapshot_reference(struct snapshot *snapshot);
 void snapshot_release(struct snapshot *snapshot);
 
+/* Of the edge or gateway of that name (tls_context.h); NULL: there is none. */
+const struct tls_context *snapshot_find_context(const struct snapshot *snapshot, const char *name);
 /* With which certificate an edge carries this source. */
 const struct tls_context *snapshot_source_context(const struct snapshot *snapshot,
 						  const struct config_edge *edge,

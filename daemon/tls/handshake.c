@@ -108,7 +108,7 @@ void handshake_free(struct handshake *handshake)
 	if (handshake->offered && !handshake->done)
 		ticket_drop(handshake->context, &handshake->server.address, handshake->server.name);
 	SSL_free(handshake->ssl);
-	SSL_SESSION_free(handshake->seen.ticket);
+	tls_peer_clear(&handshake->seen);
 	OPENSSL_cleanse(handshake, sizeof(*handshake)); /* secrets are noted in `seen` */
 	free(handshake);
 }
@@ -116,6 +116,16 @@ void handshake_free(struct handshake *handshake)
 SSL *handshake_ssl(const struct handshake *handshake)
 {
 	return handshake->ssl;
+}
+
+struct peer_chain *handshake_keep_chain(const struct handshake *handshake,
+					struct peer_chain_store *store)
+{
+	const struct tls_peer *seen = &handshake->seen;
+
+	return seen->certificate != NULL
+		       ? peer_chain_keep(store, handshake->context, seen->certificate, seen->others)
+		       : NULL;
 }
 
 const char *handshake_version(const struct handshake *handshake)

@@ -8,6 +8,7 @@
 #ifndef MCSEAL_TLS_HANDSHAKE_H
 #define MCSEAL_TLS_HANDSHAKE_H
 
+#include "tls/peer_chain.h"
 #include "tls/tls_context.h"
 
 #include <stdbool.h>
@@ -57,6 +58,10 @@ const char *handshake_version(const struct handshake *handshake);
 const char *handshake_cipher(const struct handshake *handshake);
 /* No certificates went over the wire: the session of an earlier handshake was taken up. */
 bool handshake_resumed(const struct handshake *handshake);
+/* A reference to what the peer has shown, in this handshake or in that which it resumes. NULL: no
+ * memory. */
+struct peer_chain *handshake_keep_chain(const struct handshake *handshake,
+					struct peer_chain_store *store);
 /* Of a finished handshake, which keeps it; for arming.c. */
 SSL *handshake_ssl(const struct handshake *handshake);
 

@@ -11,6 +11,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
@@ -181,6 +182,30 @@ static bool verify(const struct tls_context *context, X509_STORE_CTX *store)
 	return true;
 }
 
+void tls_peer_clear(struct tls_peer *peer)
+{
+	SSL_SESSION_free(peer->ticket);
+	X509_free(peer->certificate);
+	sk_X509_pop_free(peer->others, X509_free);
+	peer->ticket = NULL;
+	peer->certificate = NULL;
+	peer->others = NULL;
+}
+
+/* Without memory for it the handshake fails in the end: nobody could judge the peer again. */
+static void note_chain(struct tls_peer *peer, X509_STORE_CTX *store)
+{
+	X509 *certificate = X509_STORE_CTX_get0_cert(store);
+	STACK_OF(X509) *others = X509_STORE_CTX_get0_untrusted(store);
+
+	X509_free(peer->certificate);
+	sk_X509_pop_free(peer->others, X509_free);
+	peer->others = others != NULL ? X509_chain_up_ref(others) : NULL;
+	peer->certificate = NULL;
+	if ((others == NULL || peer->others != NULL) && X509_up_ref(certificate) == 1)
+		peer->certificate = certificate;
+}
+
 /* Chain first, then identity. What it finds out about the peer goes to *peer, good or bad. */
 static bool judge(const struct tls_context *context, X509_STORE_CTX *store, struct tls_peer *peer)
 {
@@ -191,6 +216,7 @@ static bool judge(const struct tls_context *context, X509_STORE_CTX *store, stru
 	identity_serial(certificate, peer->serial, sizeof(peer->serial));
 	if (!verify(context, store))
 		return false;
+	note_chain(peer, store);
 	if (context->role == TLS_ROLE_EDGE)
 		return true;
 	peer->identity = identity_find(context->config, certificate);
@@ -341,6 +367,13 @@ static void set_role(struct tls_context *context)
 	ticket_accept(ssl_context, context);
 }
 
+static uint64_t next_number(void)
+{
+	static atomic_uint_fast64_t last;
+
+	return atomic_fetch_add(&last, 1) + 1;
+}
+
 int tls_context_new(const struct config *config, const struct config_credentials *credentials,
 		    enum tls_role role, const char *where, FILE *report, struct tls_context **out)
 {
@@ -352,12 +385,14 @@ int tls_context_new(const struct config *config, const struct config_credentials
 		return -ENOMEM;
 	context->role = role;
 	context->config = config;
+	context->number = next_number();
+	context->name = strdup(where);
 	context->ssl_context =
 		SSL_CTX_new(role == TLS_ROLE_GATEWAY ? TLS_server_method() : TLS_client_method());
 	if (role == TLS_ROLE_EDGE)
 		context->tickets = ticket_store_new();
 	context->verdicts = verdict_store_new();
-	if (context->ssl_context == NULL || context->verdicts == NULL ||
+	if (context->ssl_context == NULL || context->verdicts == NULL || context->name == NULL ||
 	    !set_protocol(context->ssl_context) ||
 	    (role == TLS_ROLE_EDGE && context->tickets == NULL)) {
 		tls_context_free(context);
@@ -392,5 +427,6 @@ void tls_context_free(struct tls_context *context)
 	SSL_CTX_free(context->ssl_context);
 	ticket_store_free(context->tickets);
 	verdict_store_free(context->verdicts);
+	free(context->name);
 	free(context);
 }

@@ -37,11 +37,15 @@ struct tls_peer {
 	char subject[256];                      /* of its certificate, good or bad; "" = none */
 	char serial[48];
 	struct arming_notes notes;
-	SSL_SESSION *ticket; /* edge only: a copy of what the gateway gave for the next time */
+	SSL_SESSION *ticket;     /* edge only: a copy of what the gateway gave for the next time */
+	X509 *certificate;       /* that was found good, a reference, ... */
+	STACK_OF(X509) * others; /* ... and what came with it; NULL: nothing */
 };
 
 struct tls_context {
 	SSL_CTX *ssl_context;
+	char *name;      /* that of its edge or gateway: `where` of tls_context_new() */
+	uint64_t number; /* no two have the same, and none 0 */
 	enum tls_role role;
 	const struct config *config;  /* identities; outlives the context */
 	struct ticket_store *tickets; /* edge only */
@@ -58,6 +62,8 @@ int tls_context_new(const struct config *config, const struct config_credentials
 		    enum tls_role role, const char *where, FILE *report,
 		    struct tls_context **context);
 void tls_context_free(struct tls_context *context);
+/* What it holds by reference: of an SSL object that is freed, or begins anew. */
+void tls_peer_clear(struct tls_peer *peer);
 /* When its own certificate ends (notAfter), seconds since 1970. */
 time_t tls_context_expires(const struct tls_context *context);
 

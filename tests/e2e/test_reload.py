@@ -78,10 +78,15 @@ def test_faults_leave_all_as_it_was(site):
 
 
 @pytest.mark.parametrize("old, new, why", [
-    ('identity "edge-office"', 'identity "edge-elsewhere"', "its identity is gone"),
-    ('plc "press-1"', 'plc "press-2"', "its PLC is gone, or elsewhere"),
-    ('address = "127.0.0.1"', 'address = "127.0.0.2"', "its PLC is gone, or elsewhere"),
-    ('inspect = yes', 'inspect = no', "what may pass there is judged in another way")])
+    ('identity "edge-office"', 'identity "edge-elsewhere"',
+     ("identity-withdrawn", "its certificate is another identity's")),
+    ('"uri:urn:mcseal:edge:office"', '"uri:urn:mcseal:edge:elsewhere"',
+     ("identity-withdrawn", "its identity is gone")),
+    ('plc "press-1"', 'plc "press-2"', ("plc-withdrawn", "its PLC is gone, or elsewhere")),
+    ('address = "127.0.0.1"', 'address = "127.0.0.2"',
+     ("plc-withdrawn", "its PLC is gone, or elsewhere")),
+    ('inspect = yes', 'inspect = no',
+     ("withdrawn", "what may pass there is judged in another way"))])
 def test_who_may_no_longer_be_there(tmp_path, old, new, why):
     with lab.Site(tmp_path, policies=POLICIES, rights='policy = "some"',
                   gateway_options="inspect = yes") as site:
@@ -95,7 +100,8 @@ def test_who_may_no_longer_be_there(tmp_path, old, new, why):
             site.gateway.config.write_text(new_text)
             reload(site.gateway, "", "")
             assert lab.receive_end(sock) == b""
-        assert why in site.gateway.closed("withdrawn")
+        reason, detail = why
+        assert detail in site.gateway.closed(reason)
 
 
 def test_edge_with_a_route_elsewhere(tmp_path):

@@ -101,6 +101,7 @@ static struct {
 	struct timer guard;
 	struct handshake_pool *pool;    /* under test */
 	struct handshake_pool *clients; /* without a limit */
+	struct peer_chain_store *chains;
 	struct call *calls[JOBS_MAX];
 	size_t count;
 	unsigned int answers;
@@ -148,17 +149,22 @@ static inline int set_up(void **state)
 	desk.guard.expired = took_too_long;
 	if (timer_set(ring_timers(desk.ring), &desk.guard, clock_now() + PATIENT) < 0)
 		return -1;
-	return handshake_pool_new(&desk.capabilities, 1, 1000, &desk.clients);
+	desk.chains = peer_chain_store_new();
+	if (desk.chains == NULL)
+		return -1;
+	return handshake_pool_new(&desk.capabilities, desk.chains, 1, 1000, &desk.clients);
 }
 
 static inline void open_pool(unsigned int threads, unsigned int limit)
 {
-	assert_int_equal(handshake_pool_new(&desk.capabilities, threads, limit, &desk.pool), 0);
+	assert_int_equal(
+		handshake_pool_new(&desk.capabilities, desk.chains, threads, limit, &desk.pool), 0);
 }
 
 static inline void close_call(struct call *call)
 {
 	tls_stream_free(call->job.stream);
+	peer_chain_release(call->job.chain);
 	if (call->fd >= 0)
 		close(call->fd);
 	if (call->peer >= 0)
@@ -178,6 +184,7 @@ static inline int tear_down(void **state)
 	handshake_pool_free(desk.clients);
 	for (size_t i = 0; i < desk.count; i++)
 		close_call(desk.calls[i]);
+	peer_chain_store_free(desk.chains);
 	timer_stop(ring_timers(desk.ring), &desk.guard);
 	ring_free(desk.ring);
 	inbox_deinit(&desk.inbox);
@@ -368,6 +375,7 @@ static inline void shake_client(const struct client *client)
 		assert_true(feed_client(client) != 0);
 	}
 	SSL_set_app_data(client->ssl, NULL);
+	tls_peer_clear(&seen);
 }
 
 static inline size_t make_hello(uint8_t *bytes)
