@@ -43,6 +43,7 @@ MANUALS      := $(filter-out %/mcload.1,$(wildcard docs/man/*.[158]))
 C_FILES      := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 
 # Library calls replaced in one unit test: its seam (see the test's first comment).
+WRAP_test_ring := io_uring_queue_init_params
 WRAP_test_origdst := getsockopt
 WRAP_test_relay_splice := session_close
 WRAP_test_capabilities := setsockopt pipe2 fcntl splice send

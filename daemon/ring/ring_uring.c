@@ -27,6 +27,10 @@
  * IORING_OP_SPLICE always runs on a thread of the kernel's pool (io-wq), which is kept small: both
  * ends and the pipe are non-blocking, so that none of them ever sleeps in there.
  *
+ * What the ring may be asked for is fixed before it is enabled (IORING_REGISTER_RESTRICTIONS): a
+ * seccomp filter sees io_uring_enter(2), not what is submitted by it, and io_uring could open files
+ * or make sockets in the place of calls that the filter forbids.
+ *
  * Debian 12's liburing 2.3 has no io_uring_setup_buf_ring(): the buffer ring is registered by
  * hand.
  */
@@ -38,6 +42,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #define SUBMISSIONS         1024
 #define COMPLETIONS         16384
@@ -73,7 +78,7 @@ static int set_up(struct io_uring *ring)
 
 	for (size_t i = 0; i < ARRAY_SIZE(setup_flags) && error == -EINVAL; i++) {
 		struct io_uring_params params = {
-			.flags = setup_flags[i] | IORING_SETUP_CQSIZE,
+			.flags = setup_flags[i] | IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED,
 			.cq_entries = COMPLETIONS,
 		};
 
@@ -106,6 +111,39 @@ static int register_buffers(struct ring *ring, struct uring *uring)
 				      (unsigned short)i, uring->mask, (int)i);
 	io_uring_buf_ring_advance(uring->buffers, (int)ring->buffer_count);
 	return 0;
+}
+
+/* All that this file submits, ever. */
+static const uint8_t operations[] = {
+	IORING_OP_ACCEPT,   IORING_OP_CONNECT,        IORING_OP_RECV, IORING_OP_SEND,
+	IORING_OP_POLL_ADD, IORING_OP_SPLICE,         IORING_OP_NOP,  IORING_OP_ASYNC_CANCEL,
+	IORING_OP_TIMEOUT,  IORING_OP_TIMEOUT_REMOVE,
+};
+
+static int register_by_hand(const struct io_uring *ring, unsigned int what, const void *rows,
+			    unsigned int count)
+{
+	return syscall(__NR_io_uring_register, ring->ring_fd, what, rows, count) < 0 ? -errno : 0;
+}
+
+/* And no way to take the restrictions back; registering ends with this. */
+static int restrict_and_enable(struct io_uring *ring)
+{
+	struct io_uring_restriction rows[ARRAY_SIZE(operations) + 2] = {
+		{.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+		 .sqe_flags = IOSQE_BUFFER_SELECT | IOSQE_IO_LINK},
+		/* Of liburing, when the ring ends. */
+		{.opcode = IORING_RESTRICTION_REGISTER_OP,
+		 .register_op = IORING_UNREGISTER_RING_FDS},
+	};
+	int error;
+
+	for (size_t i = 0; i < ARRAY_SIZE(operations); i++)
+		rows[i + 2] = (struct io_uring_restriction){.opcode = IORING_RESTRICTION_SQE_OP,
+							    .sqe_op = operations[i]};
+	/* Debian 12's liburing declares functions for both calls and has neither. */
+	error = register_by_hand(ring, IORING_REGISTER_RESTRICTIONS, rows, ARRAY_SIZE(rows));
+	return error < 0 ? error : register_by_hand(ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 }
 
 static void uring_deinit(struct ring *ring)
@@ -142,7 +180,10 @@ static int uring_init(struct ring *ring)
 	/* Saves a descriptor look-up per enter; a refusal costs nothing but that. */
 	(void)io_uring_register_ring_fd(&uring->ring);
 	(void)io_uring_register_iowq_max_workers(&uring->ring, pool_threads);
-	return 0;
+	error = restrict_and_enable(&uring->ring);
+	if (error < 0)
+		uring_deinit(ring);
+	return error;
 }
 
 static struct io_uring_sqe *next_submission(struct uring *uring)
@@ -443,7 +484,7 @@ int ring_probe_uring(const char **step)
 	for (unsigned int i = 0; i < 4; i++)
 		buffers[i] = (struct ring_buffer){.bytes = memory + (size_t)i * RING_BUFFER_SIZE,
 						  .id = (uint16_t)i};
-	*step = "io_uring_setup with a buffer ring";
+	*step = "io_uring_setup with a buffer ring and restrictions";
 	error = uring_init(&ring);
 	if (error < 0)
 		return error;

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every operation of the ring, the same cases on io_uring and on epoll. */
+/*
+ * Every operation of the ring, the same cases on io_uring and on epoll.
+ *
+ * Seam: the linker wraps io_uring_queue_init_params (WRAP_ in Makefile), to ask the ring for what
+ * ring_uring.c would not.
+ */
 #include "ring/ring.h"
 #include "ring/ring_engine.h" /* whether it looks */
 
@@ -7,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -17,6 +23,20 @@
 #include <cmocka.h>
 
 #define EVENTS 4096
+
+int __real_io_uring_queue_init_params(unsigned int entries, struct io_uring *ring,
+				      struct io_uring_params *params);
+int __wrap_io_uring_queue_init_params(unsigned int entries, struct io_uring *ring,
+				      struct io_uring_params *params);
+
+static struct io_uring *newest;
+
+int __wrap_io_uring_queue_init_params(unsigned int entries, struct io_uring *ring,
+				      struct io_uring_params *params)
+{
+	newest = ring;
+	return __real_io_uring_queue_init_params(entries, ring, params);
+}
 
 /* An owner that remembers what came. */
 struct listener {
@@ -638,6 +658,41 @@ static void wake_before_the_end(void **state)
 		ring_wake(listener.ring);
 }
 
+static int result_of_submission(void)
+{
+	struct io_uring_cqe *cqe;
+	int result;
+
+	assert_int_equal(io_uring_submit_and_wait(newest, 1), 1);
+	assert_int_equal(io_uring_peek_cqe(newest, &cqe), 0);
+	result = cqe->res;
+	io_uring_cqe_seen(newest, cqe);
+	return result;
+}
+
+/* io_uring_enter(2) is the one call that a seccomp filter cannot look into. */
+static void ring_does_nothing_else(void **state)
+{
+	struct io_uring_probe probe = {0};
+	struct io_uring_sqe *sqe;
+	char byte;
+
+	(void)state;
+	assert_int_equal(io_uring_submit(newest), 1); /* what the ring itself has asked for */
+	io_uring_prep_nop(io_uring_get_sqe(newest));
+	assert_int_equal(result_of_submission(), 0);
+	io_uring_prep_openat(io_uring_get_sqe(newest), AT_FDCWD, "/etc/hostname", O_RDONLY, 0);
+	assert_int_equal(result_of_submission(), -EACCES);
+	io_uring_prep_read(io_uring_get_sqe(newest), STDIN_FILENO, &byte, 1, 0);
+	assert_int_equal(result_of_submission(), -EACCES);
+	/* Nor in another way: this would be done by a thread of the kernel's pool. */
+	sqe = io_uring_get_sqe(newest);
+	io_uring_prep_nop(sqe);
+	sqe->flags = IOSQE_ASYNC;
+	assert_int_equal(result_of_submission(), -EACCES);
+	assert_int_equal(io_uring_register_probe(newest, &probe, 0), -EACCES);
+}
+
 static void probe_agrees_with_the_kernel(void **state)
 {
 	const char *step = NULL;
@@ -707,6 +762,8 @@ int main(void)
 		CASE(unsure_recv_reads_until_empty),
 		{"splice_moves_exactly_or_nothing (io_uring)", splice_moves_exactly_or_nothing,
 		 set_up, tear_down, &uring},
+		{"ring_does_nothing_else (io_uring)", ring_does_nothing_else, set_up, tear_down,
+		 &uring},
 		CASE(timers_wake_the_loop),
 		CASE(earlier_and_later_timers),
 		CASE(looking_misses_nothing),
