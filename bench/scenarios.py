@@ -76,6 +76,9 @@ SCENARIOS = {
     "polled-10000": Scenario("10,000 connections, each polled every second", "poll", 10000, 1,
                              "1s", figures=("cpu", "p50", "p99", "late"), seconds=4,
                              roles=("gateway", "edge"), subjects=("mcseal",)),
+    "growth-1000": Scenario("1,000 connections, each polled every second", "poll", 1000, 1, "1s",
+                            figures=("cpu", "p50", "p99", "late"), seconds=4,
+                            roles=("gateway", "edge"), subjects=("mcseal",)),
     "bulk-8": Scenario("8 connections, 960 words each time", "closed", 8, 960, quick=True,
                        quick_subjects=("mcseal", "nginx"), quick_roles=("gateway",)),
     "handshakes": Scenario(
@@ -93,6 +96,14 @@ SCENARIOS = {
         figures=("both_kib", "user_kib", "kernel_kib"), roles=("gateway", "edge"), quick=True,
         quick_connections=1000, quick_subjects=("mcseal", "nginx", "haproxy"),
         quick_roles=("gateway",)),
+    "idle-1000": Scenario(
+        "memory of one of 1,000 silent sessions", "idle", 1000, only="memory",
+        figures=("both_kib", "user_kib", "kernel_kib"), roles=("gateway", "edge"),
+        subjects=("mcseal",)),
+    "idle-10000": Scenario(
+        "memory of one of 10,000 silent sessions", "idle", 10000, only="memory",
+        figures=("both_kib", "user_kib", "kernel_kib"), roles=("gateway", "edge"),
+        subjects=("mcseal",)),
     "overload": Scenario(
         "64 connections, polled twice as fast as it can answer", "poll", 64, only="overload",
         roles=("gateway",), subjects=("mcseal", "nginx", "haproxy"), seconds=4,
