@@ -22,7 +22,7 @@ B       := build/$(FLAVOUR)
 
 # --- what is built from what --------------------------------------------------------------------
 
-FOLDERS      := base mc config ring net tls policy plant proxy control
+FOLDERS      := base mc config ring net tls policy plant proxy control doctor
 LIB_SOURCES  := $(foreach folder,$(FOLDERS),$(wildcard daemon/$(folder)/*.c))
 PROGRAMS     := mcseald mcseal mcseal-nft mcplc mcping mcload mcecho
 mcseald_SOURCES := daemon/main.c

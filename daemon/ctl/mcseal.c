@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "ctl/call.h"
 #include "ctl/check.h"
+#include "ctl/doctor.h"
 #include "ctl/http.h"
 #include "ctl/learn.h"
 #include "ctl/options.h"
@@ -181,6 +182,7 @@ static const struct command COMMANDS[] = {
 	{"close", order_close, "a session's number", 1, {KEY_NOW, KEY_JSON}},
 	{"log-level", order_log_level, NULL, 1, {KEY_JSON}},
 	{"check", check_run, NULL, 1, {0}},
+	{"doctor", doctor_command, NULL, 0, {KEY_JSON, KEY_CONFIG, KEY_PLC}},
 	{"learn", run_learn, NULL, OPTIONS_ANY_WORDS, {KEY_REFUSED}},
 };
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define CONFIG_PATH      "/etc/mcseal/mcseald.conf"
 #define INTERVAL_DEFAULT (2 * CLOCK_SEC)
 #define INTERVAL_MIN     0.1 /* seconds */
 #define INTERVAL_MAX     86400.0
@@ -17,7 +18,8 @@ const char *argp_program_version = "mcseal " MCSEAL_VERSION;
 static const struct argp_option rows[] = {
 	{"socket", KEY_SOCKET, "PATH", 0, "the daemon's control_socket (" CONFIG_CONTROL_SOCKET ")",
 	 0},
-	{"json", KEY_JSON, NULL, 0, "status, sessions, close, drain, log-level: for programs", 1},
+	{"json", KEY_JSON, NULL, 0,
+	 "status, sessions, close, drain, log-level, doctor: for programs", 1},
 	{"watch", KEY_WATCH, NULL, 0,
 	 "sessions: again and again, every SECONDS (2) that stand behind the command", 1},
 	{"now", KEY_NOW, NULL, 0, "close: in the middle of a request, if need be", 1},
@@ -27,6 +29,9 @@ static const struct argp_option rows[] = {
 	{"output", KEY_OUTPUT, "FILE", 0, "metrics: into FILE, which always is a whole one", 1},
 	{"http", KEY_HTTP, NULL, 0,
 	 "metrics: answer an HTTP request on stdin, for a socket unit of systemd", 1},
+	{"config", KEY_CONFIG, "FILE", 0, "doctor: the configuration (" CONFIG_PATH ")", 1},
+	{"plc", KEY_PLC, "NAME", OPTION_ARG_OPTIONAL,
+	 "doctor: one read of each PLC, or of that one; it takes a connection of the PLC", 1},
 	{"refused", KEY_REFUSED, NULL, 0, "learn: allow what was refused, too", 1},
 	{0},
 };
@@ -187,6 +192,13 @@ static error_t take(int key, char *text, struct argp_state *state)
 	case KEY_UNDO:
 		options->undo = true;
 		return 0;
+	case KEY_CONFIG:
+		options->config = text;
+		return 0;
+	case KEY_PLC:
+		options->plcs = true;
+		options->plc = text;
+		return 0;
 	case KEY_REFUSED:
 		options->refused = true;
 		return 0;
@@ -223,6 +235,8 @@ void options_parse(struct options *options, const struct command *commands, size
 		       "warning,\n"
 		       "                      info, debug\n"
 		       "  check [FILE]        says everything that is wrong with a configuration\n"
+		       "  doctor              looks at the whole way to the PLC, and says what to "
+		       "do\n"
 		       "  learn [FILE...]     policies that would allow what the audit lines of "
 		       "FILEs,\n"
 		       "                      or of stdin, tell: journalctl -u mcseald | mcseal "
@@ -233,7 +247,9 @@ void options_parse(struct options *options, const struct command *commands, size
 	};
 	struct parse parse = {.options = options, .commands = commands, .count = count};
 
-	*options = (struct options){.socket = CONFIG_CONTROL_SOCKET, .interval = INTERVAL_DEFAULT};
+	*options = (struct options){.socket = CONFIG_CONTROL_SOCKET,
+				    .config = CONFIG_PATH,
+				    .interval = INTERVAL_DEFAULT};
 	argp_err_exit_status = EXIT_USAGE;
 	argp_parse(&argp, argc, argv, 0, NULL, &parse);
 }

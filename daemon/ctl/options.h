@@ -30,6 +30,7 @@ struct command {
 enum option_key {
 	KEY_SOCKET = 's',
 	KEY_OUTPUT = 'o',
+	KEY_CONFIG = 'c',
 	KEY_HTTP = 256,
 	KEY_REFUSED,
 	KEY_JSON,
@@ -37,6 +38,7 @@ enum option_key {
 	KEY_NOW,
 	KEY_TIMEOUT,
 	KEY_UNDO,
+	KEY_PLC,
 };
 
 struct options {
@@ -46,6 +48,9 @@ struct options {
 	size_t word_count;
 	const char *output; /* NULL: stdout */
 	bool http, refused, json, watch, now, undo;
+	const char *config;   /* of doctor */
+	bool plcs;            /* doctor: PLCs are asked, too ... */
+	const char *plc;      /* ... this one alone; NULL: all */
 	unsigned int timeout; /* seconds; 0: none */
 	clock_us interval;    /* of --watch */
 };
