@@ -22,7 +22,7 @@ B       := build/$(FLAVOUR)
 
 # --- what is built from what --------------------------------------------------------------------
 
-FOLDERS      := base mc config ring net tls policy plant proxy control
+FOLDERS      := base mc config confine ring net tls policy plant proxy control
 LIB_SOURCES  := $(foreach folder,$(FOLDERS),$(wildcard daemon/$(folder)/*.c))
 PROGRAMS     := mcseald mcseal mcseal-nft mcplc mcping mcload mcecho
 mcseald_SOURCES := daemon/main.c
@@ -68,7 +68,7 @@ EXTRA_fuzz_learn := $(LEARNING)
 
 # --- how -----------------------------------------------------------------------------------------
 
-LIBRARIES    := libssl libcrypto liburing libconfuse libsystemd jansson
+LIBRARIES    := libssl libcrypto liburing libconfuse libsystemd jansson libseccomp
 # Of the rules program, which is never linked with OpenSSL: only what it includes from daemon/.
 NFT_LIBRARIES := libnftnl libmnl libnetfilter_conntrack jansson
 NEEDS_BUILD  := $(filter-out clean help test check-vm demo demo-vm bench bench-kernel check-style,$(or $(MAKECMDGOALS),all))
