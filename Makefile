@@ -11,7 +11,9 @@ BINDIR       ?= $(PREFIX)/bin
 DATADIR      ?= $(PREFIX)/share
 DOCDIR       ?= $(DATADIR)/doc/mcseal
 MANDIR       ?= $(DATADIR)/man
-UNITDIR      ?= $(PREFIX)/lib/systemd/system
+# Below it: sysusers.d, tmpfiles.d, modules-load.d
+SYSTEMDDIR   ?= $(PREFIX)/lib
+UNITDIR      ?= $(SYSTEMDDIR)/systemd/system
 DESTDIR      ?=
 FLAVOUR      ?= release
 KERNEL       ?= newest
@@ -22,7 +24,7 @@ B       := build/$(FLAVOUR)
 
 # --- what is built from what --------------------------------------------------------------------
 
-FOLDERS      := base mc config ring net tls policy plant proxy control doctor
+FOLDERS      := base mc config confine ring net tls policy plant proxy control doctor
 LIB_SOURCES  := $(foreach folder,$(FOLDERS),$(wildcard daemon/$(folder)/*.c))
 PROGRAMS     := mcseald mcseal mcseal-nft mcplc mcping mcload mcecho
 mcseald_SOURCES := daemon/main.c
@@ -40,6 +42,8 @@ FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 PAGE_FOLDERS := $(patsubst docs/%/,%,$(sort $(dir $(wildcard docs/*/*.md))))
 # Of what is installed: mcload is not.
 MANUALS      := $(filter-out %/mcload.1,$(wildcard docs/man/*.[158]))
+UNITS        := $(patsubst systemd/%.in,%,$(wildcard systemd/*.in))
+SYSTEMD_KINDS := sysusers tmpfiles modules-load
 C_FILES      := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 
 # Library calls replaced in one unit test: its seam (see the test's first comment).
@@ -68,7 +72,7 @@ EXTRA_fuzz_learn := $(LEARNING)
 
 # --- how -----------------------------------------------------------------------------------------
 
-LIBRARIES    := libssl libcrypto liburing libconfuse libsystemd jansson
+LIBRARIES    := libssl libcrypto liburing libconfuse libsystemd jansson libseccomp
 # Of the rules program, which is never linked with OpenSSL: only what it includes from daemon/.
 NFT_LIBRARIES := libnftnl libmnl libnetfilter_conntrack jansson
 NEEDS_BUILD  := $(filter-out clean help test check-vm demo demo-vm bench bench-kernel check-style,$(or $(MAKECMDGOALS),all))
@@ -190,12 +194,13 @@ install: all ## install below PREFIX (DESTDIR is honoured)
 	install -v -d $(DESTDIR)$(DATADIR)/mcseal/wireshark
 	install -v -m 0644 tools/wireshark/*.lua $(DESTDIR)$(DATADIR)/mcseal/wireshark/
 	install -v -d $(DESTDIR)$(UNITDIR)
-	sed -e 's,@SBINDIR@,$(SBINDIR),g' -e 's,@DOCDIR@,$(DOCDIR),g' systemd/mcseald.service.in > $(DESTDIR)$(UNITDIR)/mcseald.service
-	chmod 0644 $(DESTDIR)$(UNITDIR)/mcseald.service
+	for unit in $(UNITS); do sed -e 's,@SBINDIR@,$(SBINDIR),g' -e 's,@DOCDIR@,$(DOCDIR),g' systemd/$$unit.in > \
+		$(DESTDIR)$(UNITDIR)/$$unit && chmod 0644 $(DESTDIR)$(UNITDIR)/$$unit || exit 1; done
+	for kind in $(SYSTEMD_KINDS); do install -v -D -m 0644 systemd/mcseal.$$kind $(DESTDIR)$(SYSTEMDDIR)/$$kind.d/mcseal.conf || exit 1; done
 
 uninstall: ## remove what install put there; configuration and keys stay
 	rm -f $(addprefix $(DESTDIR)$(SBINDIR)/,mcseald mcseal-nft) $(addprefix $(DESTDIR)$(BINDIR)/,mcseal mcping mcplc mcseal-pki)
-	rm -f $(DESTDIR)$(UNITDIR)/mcseald.service
+	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(UNITS)) $(SYSTEMD_KINDS:%=$(DESTDIR)$(SYSTEMDDIR)/%.d/mcseal.conf)
 	rm -f $(foreach page,$(notdir $(MANUALS)) mcseal.conf.5,$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(page))
 	rm -rf $(DESTDIR)$(DOCDIR) $(DESTDIR)$(DATADIR)/mcseal
 

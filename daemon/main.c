@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "confine/confine.h"
 #include "control/control.h"
 #include "control/drains.h"
 #include "control/reload.h"
@@ -95,11 +96,16 @@ static int choose(struct capabilities *capabilities, const struct config *config
 	return error;
 }
 
-/* Thousands of sessions are two descriptors each. */
-static void raise_descriptor_limit(void)
+/*
+ * Descriptors: thousands of sessions are two each. Locked memory, which rings are counted as: who
+ * may have any amount of it (CAP_IPC_LOCK) is about to give up that right, but may fix the limit
+ * first.
+ */
+static void raise_limits(void)
 {
-	struct rlimit limit;
+	struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
 
+	(void)setrlimit(RLIMIT_MEMLOCK, &limit);
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return;
 	limit.rlim_cur = limit.rlim_max;
@@ -215,28 +221,34 @@ static int new_loop(sd_event **loop, struct reload *running)
 
 /* Everything runs: this thread waits for signals and for who asks at the control socket. */
 static int wait_for_end(sd_event *loop, struct reload *running, struct drains *drains,
-			const struct capabilities *capabilities, struct counters *counters)
+			const struct capabilities *capabilities, struct confinement *confinement,
+			struct counters *counters)
 {
-	struct control_context context = {running,  capabilities, running->snapshot->plant,
-					  counters, time(NULL),   drains};
+	struct control_context context = {
+		running,  capabilities, confinement, running->snapshot->plant,
+		counters, time(NULL),   drains};
 	const char *path = running->snapshot->config->control_socket;
 	struct control *control = NULL;
 	int error;
 
 	if (*path != '\0') /* without it everything else goes on; it has said why */
 		(void)control_new(loop, path, &control_commands, &context, &control);
-	log_simple(LOG_LEVEL_INFO, "ready", "workers", "%u", running->worker_count);
-	(void)sd_notify(0, "READY=1\nSTATUS=running");
-	error = sd_event_loop(loop);
-	if (error < 0)
-		log_simple(LOG_LEVEL_ERROR, "loop-failed", "error", "%s", strerrordesc_np(-error));
+	error = confine_calls(confinement); /* all threads are there, and have their rings */
+	if (error == 0) {
+		log_simple(LOG_LEVEL_INFO, "ready", "workers", "%u", running->worker_count);
+		(void)sd_notify(0, "READY=1\nSTATUS=running");
+		error = sd_event_loop(loop);
+		if (error < 0)
+			log_simple(LOG_LEVEL_ERROR, "loop-failed", "error", "%s",
+				   strerrordesc_np(-error));
+	}
 	control_free(control);
 	return error < 0 ? error : 0;
 }
 
 /* --- start and end -------------------------------------------------------------------------- */
 
-static int serve(struct reload *running)
+static int serve(struct reload *running, struct confinement *confinement)
 {
 	struct worker *workers[WORKERS_MAX] = {0};
 	struct handshake_pool *pool = NULL;
@@ -252,6 +264,8 @@ static int serve(struct reload *running)
 	if (error == 0)
 		error = new_loop(&loop, running);
 	if (error == 0)
+		error = confine_files(confinement, config, capabilities.loop == RING_ENGINE_URING);
+	if (error == 0)
 		error = handshake_pool_new(&capabilities, running->chains, HANDSHAKE_THREADS,
 					   config->limits.handshakes, &pool);
 	if (error == 0)
@@ -260,7 +274,7 @@ static int serve(struct reload *running)
 	if (error == 0)
 		error = drains_new(loop, running, &drains);
 	if (error == 0)
-		error = wait_for_end(loop, running, drains, &capabilities, &counters);
+		error = wait_for_end(loop, running, drains, &capabilities, confinement, &counters);
 	else
 		log_simple(LOG_LEVEL_ERROR, "start-failed", "error", "%s", strerrordesc_np(-error));
 	drains_free(drains);
@@ -307,6 +321,7 @@ static int load(struct reload *running, struct plant **plant)
 static int run(const char *path)
 {
 	struct reload running = {.path = path};
+	struct confinement confinement = {0};
 	struct plant *plant = NULL;
 	int error = load(&running, &plant);
 
@@ -316,9 +331,12 @@ static int run(const char *path)
 		signal(SIGPIPE, SIG_IGN);
 		signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, no end */
 		block_signals();
-		raise_descriptor_limit();
+		raise_limits();
+		error = confine_privileges(&confinement, running.snapshot->config);
+	}
+	if (error == 0) {
 		drop_mark_if_forbidden(running.snapshot);
-		error = serve(&running);
+		error = serve(&running, &confinement);
 	}
 	if (running.snapshot != NULL)
 		snapshot_release(running.snapshot);

@@ -64,6 +64,13 @@ enum config_interception {
 /* Among the interfaces of an edge: programs of this machine. */
 #define CONFIG_LOCAL "local"
 
+/* What the daemon gives up once it has started; docs/threat-model.md. */
+enum config_confine {
+	CONFIG_CONFINE_YES, /* all that this kernel knows; what it lacks is told */
+	CONFIG_CONFINE_NO,
+	CONFIG_CONFINE_REQUIRED, /* all of it, or no start */
+};
+
 struct config_strings {
 	char **items;
 	size_t count;
@@ -322,6 +329,9 @@ struct config {
 	enum config_engine engine;
 	enum config_ktls ktls; /* never CONFIG_KTLS_DEFAULT */
 	bool busy_poll;        /* where it pays and there are two CPUs: ring/busy_poll.h */
+	enum config_confine confine;
+	/* Besides those of the files above and below: for libraries, to read and to write. */
+	struct config_strings confine_folders;
 	uint32_t mark;        /* SO_MARK of the daemon's own sockets; 0: none. Default 0x4d430001 */
 	char *control_socket; /* "": none */
 	struct config_timeouts timeouts;

@@ -73,6 +73,15 @@ bool config_compare_listeners(const struct config *now, const struct config *the
 	return same_edges(now, then, text, size) && same_gateways(now, then, text, size);
 }
 
+static bool same_strings(const struct config_strings *now, const struct config_strings *then)
+{
+	bool same = now->count == then->count;
+
+	for (size_t i = 0; i < now->count && same; i++)
+		same = strcmp(now->items[i], then->items[i]) == 0;
+	return same;
+}
+
 const char *config_compare_start(const struct config *now, const struct config *then)
 {
 	if (now->workers != then->workers)
@@ -81,5 +90,9 @@ const char *config_compare_start(const struct config *now, const struct config *
 		return "engine";
 	if (now->ktls != then->ktls)
 		return "ktls";
+	if (now->confine != then->confine)
+		return "confine";
+	if (!same_strings(&now->confine_folders, &then->confine_folders))
+		return "confine_folders";
 	return now->limits.handshakes != then->limits.handshakes ? "limits.handshakes" : NULL;
 }

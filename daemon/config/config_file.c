@@ -5,6 +5,7 @@
  * is judged by tls/. Only regular files are ever opened: opening a device or a FIFO can do things.
  */
 #include "base/error.h"
+#include "base/file_access.h"
 #include "config/config_value.h"
 
 #include <errno.h>
@@ -54,7 +55,8 @@ static int open_regular(const struct config_place *place, const char *path, stru
 	if (fd < 0 || fstat(fd, status) < 0) {
 		config_report_error(place->report, place->line,
 				    "%s: cannot read %s (%s), expected a readable %s",
-				    place->option->name, path, strerror(errno), kind(place));
+				    place->option->name, path, file_denial(path, false, -errno),
+				    kind(place));
 		return -1;
 	}
 	if (!S_ISREG(status->st_mode) || status->st_size > FILE_SIZE_MAX) {
@@ -236,28 +238,11 @@ const struct config_type config_type_secret = {
 	.present = config_value_has_text,
 };
 
-/* Could it be written now? 0 or -errno. */
-static int try_log(const char *path)
-{
-	char folder[PATH_MAX];
-	size_t length = (size_t)(strrchr(path, '/') - path);
-
-	if (access(path, W_OK) == 0)
-		return 0;
-	if (errno != ENOENT)
-		return -errno;
-	if (length >= sizeof(folder))
-		return -ENAMETOOLONG;
-	memcpy(folder, path, length);
-	folder[length] = '\0';
-	return access(length > 0 ? folder : "/", W_OK | X_OK) == 0 ? 0 : -errno;
-}
-
 /* A disk may come later, and what happens until then is the configuration's choice: a warning. */
 static int look_at_log(const struct config_place *place, const char *path, void *value)
 {
 	struct stat status;
-	int error = try_log(path);
+	int error = file_try_write(path);
 
 	if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
 		return fault(place, path, "is not a regular file, expected one, or none yet");
@@ -281,6 +266,26 @@ const struct config_type config_type_log = {
 	.expected = "the path of a file",
 	.size = sizeof(char *),
 	.read = read_log,
+	.print = config_value_print_text,
+	.release = config_value_free_text,
+	.present = config_value_has_text,
+};
+
+static int read_folder(const struct config_place *place, const char *path, void *value)
+{
+	struct stat status;
+
+	if (path[0] != '/')
+		return fault(place, path, "is a relative path, expected one from the root: /...");
+	if (!place->report->alone && (stat(path, &status) < 0 || !S_ISDIR(status.st_mode)))
+		return fault(place, path, "is no folder of this machine, expected one");
+	return config_value_copy(path, value);
+}
+
+const struct config_type config_type_folder = {
+	.expected = "the path of a folder",
+	.size = sizeof(char *),
+	.read = read_folder,
 	.print = config_value_print_text,
 	.release = config_value_free_text,
 	.present = config_value_has_text,

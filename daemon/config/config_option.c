@@ -41,6 +41,7 @@ _Static_assert(sizeof(enum log_level) == sizeof(int), "log_level is an int");
 _Static_assert(sizeof(enum config_engine) == sizeof(int), "config_engine is an int");
 _Static_assert(sizeof(enum config_ktls) == sizeof(int), "config_ktls is an int");
 _Static_assert(sizeof(enum config_interception) == sizeof(int), "config_interception is an int");
+_Static_assert(sizeof(enum config_confine) == sizeof(int), "config_confine is an int");
 _Static_assert(sizeof(enum config_protocol) == sizeof(int), "config_protocol is an int");
 _Static_assert(sizeof(enum config_dial) == sizeof(int), "config_dial is an int");
 _Static_assert(sizeof(enum config_password) == sizeof(int), "config_password is an int");
@@ -75,6 +76,13 @@ static const struct config_word listener_ktls[] = {
 	{"auto", CONFIG_KTLS_AUTO},
 	{"required", CONFIG_KTLS_REQUIRED},
 	{"off", CONFIG_KTLS_OFF},
+	{NULL, 0},
+};
+
+static const struct config_word confines[] = {
+	{"yes", CONFIG_CONFINE_YES},
+	{"no", CONFIG_CONFINE_NO},
+	{"required", CONFIG_CONFINE_REQUIRED},
 	{NULL, 0},
 };
 
@@ -349,6 +357,8 @@ static const struct config_option options[] = {
 	{"engine", &config_type_word, "auto", AT(engine), .words = engines},
 	{"ktls", &config_type_word, "auto", AT(ktls), .words = ktls},
 	{"busy_poll", &config_type_flag, "yes", AT(busy_poll)},
+	{"confine", &config_type_word, "yes", AT(confine), .words = confines},
+	{"confine_folders", &config_type_folder, NULL, AT(confine_folders), .list = true},
 	{"mark", &config_type_mark, "0x4d430001", AT(mark)},
 	{"control_socket", &config_type_socket, CONFIG_CONTROL_SOCKET, AT(control_socket)},
 };

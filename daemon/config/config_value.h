@@ -59,6 +59,7 @@ extern const struct config_type config_type_certificate;
 extern const struct config_type config_type_key;
 extern const struct config_type config_type_ca;
 extern const struct config_type config_type_crl;
+extern const struct config_type config_type_folder;
 extern const struct config_type config_type_log;    /* is written; need not be there yet */
 extern const struct config_type config_type_secret; /* one line of text, as private as a key */
 

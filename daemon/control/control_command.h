@@ -5,6 +5,7 @@
 #ifndef MCSEAL_CONTROL_CONTROL_COMMAND_H
 #define MCSEAL_CONTROL_CONTROL_COMMAND_H
 
+#include "confine/confine.h"
 #include "control/reload.h"
 #include "plant/plant.h"
 #include "proxy/capabilities.h"
@@ -19,6 +20,7 @@ struct drains;
 struct control_context {
 	struct reload *running;
 	const struct capabilities *capabilities;
+	const struct confinement *confinement;
 	struct plant *plant;
 	struct counters *counters;
 	time_t started; /* CLOCK_REALTIME, seconds */

@@ -96,6 +96,20 @@ static json_t *capabilities_of(const struct capabilities *capabilities, const st
 	return all;
 }
 
+static json_t *confinement_of(const struct confinement *confinement)
+{
+	json_t *all = json_object();
+
+	for (int i = 0; i < CONFINE_LAYERS; i++) {
+		const struct confine_finding *finding = &confinement->layers[i];
+
+		json_object_set_new(all, confine_layer_name((enum confine_layer)i),
+				    json_pack("{s:b, s:s}", "in_force", finding->in_force, "what",
+					      finding->what));
+	}
+	return all;
+}
+
 static json_t *engine_of(const struct capabilities *capabilities)
 {
 	return json_pack("{s:s, s:s, s:s, s:s}", "loop", ring_engine_name(capabilities->loop),
@@ -268,15 +282,16 @@ int status_print(FILE *body, const struct control_context *context)
 	if (error < 0)
 		return error;
 	status = json_pack(
-		"{s:s, s:i, s:o, s:I, s:s, s:o, s:s, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "version",
-		MCSEAL_VERSION, "pid", (int)getpid(), "started", time_text(context->started),
-		"seconds", (json_int_t)(now - context->started), "configuration",
-		context->running->path, "configuration_sha256", configuration_of(context->running),
-		"log_level", log_level_name(log_get_level()), "workers",
-		(int)context->running->worker_count, "sessions",
+		"{s:s, s:i, s:o, s:I, s:s, s:o, s:s, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o}",
+		"version", MCSEAL_VERSION, "pid", (int)getpid(), "started",
+		time_text(context->started), "seconds", (json_int_t)(now - context->started),
+		"configuration", context->running->path, "configuration_sha256",
+		configuration_of(context->running), "log_level", log_level_name(log_get_level()),
+		"workers", (int)context->running->worker_count, "sessions",
 		(int)atomic_load(&context->counters->sessions), "engine",
 		engine_of(context->capabilities), "capabilities",
-		capabilities_of(context->capabilities, snapshot->config), "gateways",
+		capabilities_of(context->capabilities, snapshot->config), "confinement",
+		confinement_of(context->confinement), "gateways",
 		gateways_of(snapshot, context->drains, now), "edges",
 		edges_of(snapshot, context->drains, now), "plcs", plcs_of(snapshot, &view));
 	plant_view_drop(&view);

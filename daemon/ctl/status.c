@@ -54,6 +54,22 @@ static void show_engine(const json_t *status, FILE *file)
 	}
 }
 
+static void show_confinement(const json_t *status, FILE *file)
+{
+	json_t *all = json_object_get(status, "confinement");
+
+	if (all == NULL) /* an older daemon */
+		return;
+	fprintf(file, "\nconfinement\n");
+	for (void *at = json_object_iter(all); at != NULL; at = json_object_iter_next(all, at)) {
+		const json_t *finding = json_object_iter_value(at);
+
+		fprintf(file, "  %-18s %s: %s\n", json_object_iter_key(at),
+			json_is_true(json_object_get(finding, "in_force")) ? "yes" : "NO",
+			text_of(finding, "what"));
+	}
+}
+
 static void show_addresses(const json_t *listener, FILE *file)
 {
 	const json_t *list = json_object_get(listener, "listen");
@@ -153,6 +169,7 @@ int status_show(const char *text, size_t size, FILE *file)
 	}
 	show_head(status, file);
 	show_engine(status, file);
+	show_confinement(status, file);
 	show_each(status, "gateways", file, show_gateway);
 	show_each(status, "edges", file, show_edge);
 	show_each(status, "plcs", file, show_plc);

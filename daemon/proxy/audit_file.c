@@ -15,6 +15,7 @@
 #include "proxy/audit_file.h"
 
 #include "base/error.h"
+#include "base/file_access.h"
 #include "base/line.h"
 #include "base/log.h"
 
@@ -80,7 +81,7 @@ static void log_failure(struct audit_file *file, int error)
 	file->tell_failure = now + TELL_EVERY;
 	log_begin(&entry, LOG_LEVEL_ERROR, "audit-failed");
 	log_field(&entry, "file", "%s", file->path);
-	log_field(&entry, "why", "%s", strerrordesc_np(-error));
+	log_field(&entry, "why", "%s", file_denial(file->path, true, error));
 	log_field(&entry, "lost", "%llu", (unsigned long long)file->lost);
 	log_end(&entry);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/snapshot.h"
 
+#include "base/file_access.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,7 +121,7 @@ static int load_password(const struct config_plc *plc, FILE *report, struct plc_
 	fprintf(report, "%s: error: plc \"%s\": %s\n", plc->remote_password_file, plc->name,
 		error == -EINVAL ? "is no line of 1 to 32 printable characters, expected the PLC's "
 				   "remote password"
-				 : strerrordesc_np(-error));
+				 : file_denial(plc->remote_password_file, false, error));
 	return -EINVAL;
 }
 

@@ -150,7 +150,8 @@ def test_install_and_uninstall(tmp_path):
                  "usr/share/doc/mcseal/examples/mcseal-metrics@.service",
                  "usr/sbin/mcseal-nft", "usr/share/doc/mcseal/README.md",
                  "usr/share/doc/mcseal/nft.md", "usr/share/doc/mcseal/examples/gateway.nft",
-                 "usr/share/doc/mcseal/examples/mcseal-nft.service",
+                 "usr/lib/systemd/system/mcseal-nft.service", "usr/lib/sysusers.d/mcseal.conf",
+                 "usr/lib/tmpfiles.d/mcseal.conf", "usr/lib/modules-load.d/mcseal.conf",
                  "usr/share/man/man8/mcseald.8", "usr/share/man/man5/mcseal.conf.5",
                  "usr/share/doc/mcseal/ja/options.md", "usr/lib/systemd/system/mcseald.service"):
         assert (tmp_path / name).exists(), name
@@ -383,9 +384,10 @@ def test_the_guard_without_nftables_service():
         assert " 0 warnings" in type_in(netns, folder, config, "mcseal-nft check")
 
 
-def test_the_unit_of_the_examples(tmp_path):
+def test_the_unit_of_the_rules(tmp_path):
     """Its commands do what they should with the one capability it leaves them."""
-    text = (EXAMPLES / "mcseal-nft.service").read_text()
+    text = (lab.ROOT / "systemd" / "mcseal-nft.service.in").read_text()
+    text = text.replace("@SBINDIR@", "/usr/local/sbin")
     assert "CapabilityBoundingSet=CAP_NET_ADMIN\n" in text and "Before=mcseald.service" in text
     commands = re.findall(r"(?m)^Exec\w+=/usr/local/sbin/mcseal-nft (.*)$", text)
     assert commands == ["apply", "watch --restore", "apply"]
