@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "control/control.h"
 #include "control/drains.h"
+#include "control/expiry.h"
 #include "control/reload.h"
 #include "net/socket.h"
 #include "plant/plant.h"
@@ -260,10 +261,14 @@ static int serve(struct reload *running)
 	if (error == 0)
 		error = drains_new(loop, running, &drains);
 	if (error == 0)
+		error = expiry_new(loop, &running->snapshot, &running->expiry);
+	if (error == 0)
 		error = wait_for_end(loop, running, drains, &capabilities, &counters);
 	else
 		log_simple(LOG_LEVEL_ERROR, "start-failed", "error", "%s", strerrordesc_np(-error));
 	drains_free(drains);
+	expiry_free(running->expiry);
+	running->expiry = NULL;
 	stop_workers(workers, running->worker_count, pool);
 	running->workers = NULL;
 	running->worker_count = 0;

@@ -290,6 +290,19 @@ struct config_timeouts {
 	clock_us keepalive_interval;  /* 5 s; whole seconds */
 	unsigned int keepalive_count; /* 3 */
 	clock_us user_timeout;        /* 20 s: TCP_USER_TIMEOUT */
+	clock_us max_session_age;     /* 0: none */
+};
+
+/* What the end of a certificate, the peer's or our own, does to sessions that rest on it. */
+enum config_at_expiry {
+	CONFIG_AT_EXPIRY_WARN,
+	CONFIG_AT_EXPIRY_CLOSE, /* between two requests */
+};
+
+/* What becomes of peers whose CA has no revocation list but one that has ended. */
+enum config_crl_stale {
+	CONFIG_CRL_STALE_REFUSE,
+	CONFIG_CRL_STALE_WARN, /* it counts as if it had not */
 };
 
 struct config_limits {
@@ -324,6 +337,8 @@ struct config {
 	bool busy_poll;        /* where it pays and there are two CPUs: ring/busy_poll.h */
 	uint32_t mark;        /* SO_MARK of the daemon's own sockets; 0: none. Default 0x4d430001 */
 	char *control_socket; /* "": none */
+	enum config_at_expiry at_expiry;
+	enum config_crl_stale crl_stale;
 	struct config_timeouts timeouts;
 	struct config_limits limits;
 	struct config_nft nft;

@@ -42,6 +42,7 @@ static void put_in_place(struct reload *reload, struct snapshot *next)
 	if (other_level) /* else what was set by hand stays */
 		log_set_level(next->config->log_level);
 	log_simple(LOG_LEVEL_INFO, "reloaded", "file", "%s", reload->path);
+	expiry_look(reload->expiry);
 }
 
 int reload(struct reload *reload, FILE *report)

@@ -6,6 +6,7 @@
 #ifndef MCSEAL_CONTROL_RELOAD_H
 #define MCSEAL_CONTROL_RELOAD_H
 
+#include "control/expiry.h"
 #include "proxy/audit_file.h"
 #include "proxy/worker.h"
 
@@ -13,6 +14,7 @@ struct reload {
 	const char *path;
 	struct snapshot *snapshot; /* in force: a reference */
 	struct audit_file *audit;
+	struct expiry *expiry;           /* looks at what is put in force; NULL: not yet */
 	struct peer_chain_store *chains; /* what the peers of live sessions have shown */
 	struct worker **workers;
 	unsigned int worker_count;
