@@ -10,6 +10,7 @@
 #include "control/drains.h"
 #include "control/expiry.h"
 #include "control/reload.h"
+#include "control/renewal.h"
 #include "net/socket.h"
 #include "plant/plant.h"
 #include "proxy/audit_file.h"
@@ -263,12 +264,14 @@ static int serve(struct reload *running)
 	if (error == 0)
 		error = expiry_new(loop, &running->snapshot, &running->expiry);
 	if (error == 0)
+		error = renewal_new(loop, running, &running->renewal);
+	if (error == 0)
 		error = wait_for_end(loop, running, drains, &capabilities, &counters);
 	else
 		log_simple(LOG_LEVEL_ERROR, "start-failed", "error", "%s", strerrordesc_np(-error));
 	drains_free(drains);
+	renewal_free(running->renewal);
 	expiry_free(running->expiry);
-	running->expiry = NULL;
 	stop_workers(workers, running->worker_count, pool);
 	running->workers = NULL;
 	running->worker_count = 0;

@@ -339,6 +339,7 @@ struct config {
 	char *control_socket; /* "": none */
 	enum config_at_expiry at_expiry;
 	enum config_crl_stale crl_stale;
+	bool reload_on_change; /* of the files that it names */
 	struct config_timeouts timeouts;
 	struct config_limits limits;
 	struct config_nft nft;
@@ -376,7 +377,7 @@ int config_judge(const char *path, FILE *report, struct config **config);
  * For who needs addresses and ports only.
  */
 int config_load_alone(const char *path, FILE *report, struct config **config);
-/* config_load() from memory: `text` is NUL-terminated, `name` is used in messages. For tests. */
+/* config_load() from memory: `text` is NUL-terminated, `name` is used in messages. */
 int config_load_text(const char *text, const char *name, FILE *report, struct config **config);
 void config_free(struct config *config);
 /* Writes a file that parses back to the same struct, defaults included. */

@@ -367,6 +367,7 @@ static const struct config_option options[] = {
 	{"mark", &config_type_mark, "0x4d430001", AT(mark)},
 	{"at_expiry", &config_type_word, "warn", AT(at_expiry), .words = at_expiry},
 	{"crl_stale", &config_type_word, "refuse", AT(crl_stale), .words = crl_stale},
+	{"reload_on_change", &config_type_flag, "yes", AT(reload_on_change)},
 	{"control_socket", &config_type_socket, CONFIG_CONTROL_SOCKET, AT(control_socket)},
 };
 

@@ -200,6 +200,14 @@ int snapshot_load(const char *path, struct plant *plant, FILE *report, struct sn
 	return error < 0 ? error : certificates;
 }
 
+int snapshot_renew(const struct snapshot *now, FILE *report, struct snapshot **snapshot)
+{
+	struct config *config;
+	int error = config_load_text(now->config->text, now->config->path, report, &config);
+
+	return error < 0 ? error : snapshot_new(config, now->plant, report, snapshot);
+}
+
 struct snapshot *snapshot_reference(struct snapshot *snapshot)
 {
 	atomic_fetch_add_explicit(&snapshot->references, 1, memory_order_relaxed);

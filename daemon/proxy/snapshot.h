@@ -41,6 +41,8 @@ int snapshot_new(struct config *config, struct plant *plant, FILE *report,
  * each fault to `report`. Otherwise as snapshot_new().
  */
 int snapshot_load(const char *path, struct plant *plant, FILE *report, struct snapshot **snapshot);
+/* The files that the configuration of `now` names, read again; its own text is that of then. */
+int snapshot_renew(const struct snapshot *now, FILE *report, struct snapshot **snapshot);
 /* Any thread. */
 struct snapshot *snapshot_reference(struct snapshot *snapshot);
 void snapshot_release(struct snapshot *snapshot);

@@ -329,3 +329,94 @@ def test_stale_list_that_counts(tmp_path):
         line, = lab.wait_for(lambda: site.gateway.lines("peer-refused"), "the refusal")
         assert "certificate revoked" in line
         assert "it counts all the same" in site.gateway.text()
+
+
+# --- renewed files --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def watchful(tmp_path):
+    with lab.Site(tmp_path, head="reload_on_change = yes") as it:
+        yield it
+
+
+def serial_of(site):
+    """Of the certificate that the gateway shows."""
+    with over_tls(site) as client:
+        return client.getpeercert(binary_form=True)
+
+
+def test_renewed_certificate_is_taken(watchful):
+    """Nobody tells the daemon; sessions go on."""
+    with watchful.connect() as sock:
+        assert ask(sock) == 0
+        before = serial_of(watchful)
+        watchful.pki.gateway("gw", ("127.0.0.1",), (), "--renew")
+        line, = lab.wait_for(lambda: watchful.gateway.lines(r"\bfiles-renewed\b"), "the line", 10)
+        assert "gw." in line
+        assert serial_of(watchful) != before
+        assert ask(sock) == 0
+    assert not watchful.gateway.lines(r"\breloaded\b")
+
+
+def test_new_list_closes_by_itself(watchful):
+    with over_tls(watchful) as client:
+        assert ask(client) == 0
+        watchful.pki.revoke("ana")
+        watchful.gateway.closed("certificate-revoked", 10)
+        assert has_ended(client)
+
+
+def test_half_written_files_keep_the_old(watchful):
+    """A certificate without its key is told once, and both are taken when the key has come."""
+    key, certificate = watchful.gateway_credentials.key, watchful.gateway_credentials.certificate
+    old_key = key.read_bytes()
+    before = serial_of(watchful)
+    watchful.pki.gateway("gw", ("127.0.0.1",), (), "--renew")
+    new_key = key.read_bytes()
+    key.write_bytes(old_key)
+    lab.wait_for(lambda: watchful.gateway.lines(r"\bfiles-not-renewed\b"), "the refusal", 10)
+    time.sleep(3)  # looked at again, and nothing said
+    assert len(watchful.gateway.lines(r"\bfiles-not-renewed\b")) == 1
+    assert "not the key of the certificate" in watchful.gateway.text()
+    assert serial_of(watchful) == before
+    certificate.with_suffix(".new").write_bytes(certificate.read_bytes())
+    certificate.with_suffix(".new").rename(certificate)
+    key.write_bytes(new_key)
+    lab.wait_for(lambda: watchful.gateway.lines(r"\bfiles-renewed\b"), "the renewal", 10)
+    assert serial_of(watchful) != before
+
+
+def test_what_is_being_written_is_left_alone(watchful):
+    """A file that changes all the time is not read before it is quiet."""
+    crl = watchful.pki.crl
+    whole = crl.read_bytes()
+    for size in range(1, 40):
+        crl.write_bytes(whole[:size])
+        time.sleep(0.1)
+    crl.write_bytes(whole)
+    lab.wait_for(lambda: watchful.gateway.lines(r"\bfiles-renewed\b"), "the line", 10)
+    assert not watchful.gateway.lines(r"\bfiles-not-renewed\b")
+
+
+def test_the_configuration_itself_is_not_taken(watchful):
+    """That is somebody's decision: what is written there counts from his reload on."""
+    config = watchful.gateway.config
+    config.write_text(config.read_text().replace("connections = 16", "no such thing"))
+    watchful.pki.tool("crl")
+    lab.wait_for(lambda: watchful.gateway.lines(r"\bfiles-renewed\b"), "the line", 10)
+    with watchful.connect() as sock:
+        assert ask(sock) == 0
+    assert "no such" not in watchful.gateway.text()
+
+
+def test_not_wanted(site):
+    site.pki.gateway("gw", ("127.0.0.1",), (), "--renew")
+    time.sleep(3)
+    assert not site.gateway.lines(r"\bfiles-(not-)?renewed\b")
+    # And wanted from a reload on.
+    text = site.gateway.config.read_text()
+    site.gateway.config.write_text(text.replace("reload_on_change = no", "reload_on_change = yes"))
+    reload(site.gateway)
+    site.pki.tool("crl")
+    lab.wait_for(lambda: site.gateway.lines(r"\bfiles-renewed\b"), "the line", 10)
