@@ -9,7 +9,9 @@
 #include "confine/confine.h"
 #include "control/control.h"
 #include "control/drains.h"
+#include "control/expiry.h"
 #include "control/reload.h"
+#include "control/renewal.h"
 #include "net/socket.h"
 #include "plant/plant.h"
 #include "proxy/audit_file.h"
@@ -274,10 +276,16 @@ static int serve(struct reload *running, struct confinement *confinement)
 	if (error == 0)
 		error = drains_new(loop, running, &drains);
 	if (error == 0)
+		error = expiry_new(loop, &running->snapshot, &running->expiry);
+	if (error == 0)
+		error = renewal_new(loop, running, &running->renewal);
+	if (error == 0)
 		error = wait_for_end(loop, running, drains, &capabilities, confinement, &counters);
 	else
 		log_simple(LOG_LEVEL_ERROR, "start-failed", "error", "%s", strerrordesc_np(-error));
 	drains_free(drains);
+	renewal_free(running->renewal);
+	expiry_free(running->expiry);
 	stop_workers(workers, running->worker_count, pool);
 	running->workers = NULL;
 	running->worker_count = 0;

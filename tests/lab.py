@@ -593,6 +593,8 @@ class Site:
         self.gateway_port = self.gateway_ports[0]
         self.edge_port = free_port()
         self.head = f'log_level = debug\nengine = {engine}\nworkers = 2\nmark = 0\n{head}\n'
+        if "reload_on_change" not in head:
+            self.head += "reload_on_change = no\n"  # a test says when
         if PATIENCE > 1 and "timeouts" not in head:
             self.head += (f"timeouts {{ dial_gateway = {1.5 * PATIENCE} dial_plc = {PATIENCE}\n"
                           f"handshake = {3 * PATIENCE} proxy_header = {PATIENCE} }}\n")

@@ -19,10 +19,10 @@ def self_signed(folder, name, *extensions):
     return lab.Credentials(None, certificate, key)
 
 
-def stale_crl(pki, folder):
-    """A revocation list of the real CA that ended long ago; -gendb keeps mcseal-pki's own."""
+def stale_crl(pki, folder, index=""):
+    """A revocation list of the real CA that ended long ago, made of that index of openssl-ca(1)."""
     config = folder / "crl.conf"
-    (folder / "index").write_text("")
+    (folder / "index").write_text(index)
     config.write_text(f"[ca]\ndefault_ca = it\n[it]\ndatabase = {folder}/index\n"
                       f"default_md = sha256\ncertificate = {pki.ca}\n"
                       f"private_key = {pki.folder}/private/ca.key\n")

@@ -297,6 +297,19 @@ struct config_timeouts {
 	clock_us keepalive_interval;  /* 5 s; whole seconds */
 	unsigned int keepalive_count; /* 3 */
 	clock_us user_timeout;        /* 20 s: TCP_USER_TIMEOUT */
+	clock_us max_session_age;     /* 0: none */
+};
+
+/* What the end of a certificate, the peer's or our own, does to sessions that rest on it. */
+enum config_at_expiry {
+	CONFIG_AT_EXPIRY_WARN,
+	CONFIG_AT_EXPIRY_CLOSE, /* between two requests */
+};
+
+/* What becomes of peers whose CA has no revocation list but one that has ended. */
+enum config_crl_stale {
+	CONFIG_CRL_STALE_REFUSE,
+	CONFIG_CRL_STALE_WARN, /* it counts as if it had not */
 };
 
 struct config_limits {
@@ -334,6 +347,9 @@ struct config {
 	struct config_strings confine_folders;
 	uint32_t mark;        /* SO_MARK of the daemon's own sockets; 0: none. Default 0x4d430001 */
 	char *control_socket; /* "": none */
+	enum config_at_expiry at_expiry;
+	enum config_crl_stale crl_stale;
+	bool reload_on_change; /* of the files that it names */
 	struct config_timeouts timeouts;
 	struct config_limits limits;
 	struct config_nft nft;
@@ -371,7 +387,7 @@ int config_judge(const char *path, FILE *report, struct config **config);
  * For who needs addresses and ports only.
  */
 int config_load_alone(const char *path, FILE *report, struct config **config);
-/* config_load() from memory: `text` is NUL-terminated, `name` is used in messages. For tests. */
+/* config_load() from memory: `text` is NUL-terminated, `name` is used in messages. */
 int config_load_text(const char *text, const char *name, FILE *report, struct config **config);
 void config_free(struct config *config);
 /* Writes a file that parses back to the same struct, defaults included. */

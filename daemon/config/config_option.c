@@ -45,6 +45,8 @@ _Static_assert(sizeof(enum config_confine) == sizeof(int), "config_confine is an
 _Static_assert(sizeof(enum config_protocol) == sizeof(int), "config_protocol is an int");
 _Static_assert(sizeof(enum config_dial) == sizeof(int), "config_dial is an int");
 _Static_assert(sizeof(enum config_password) == sizeof(int), "config_password is an int");
+_Static_assert(sizeof(enum config_at_expiry) == sizeof(int), "config_at_expiry is an int");
+_Static_assert(sizeof(enum config_crl_stale) == sizeof(int), "config_crl_stale is an int");
 _Static_assert(sizeof(enum config_audit_failure) == sizeof(int), "config_audit_failure is an int");
 
 static const struct config_word log_levels[] = {
@@ -111,6 +113,18 @@ static const struct config_word audit_failures[] = {
 	{NULL, 0},
 };
 
+static const struct config_word at_expiry[] = {
+	{"warn", CONFIG_AT_EXPIRY_WARN},
+	{"close", CONFIG_AT_EXPIRY_CLOSE},
+	{NULL, 0},
+};
+
+static const struct config_word crl_stale[] = {
+	{"refuse", CONFIG_CRL_STALE_REFUSE},
+	{"warn", CONFIG_CRL_STALE_WARN},
+	{NULL, 0},
+};
+
 static const struct config_word interceptions[] = {
 	{"redirect", CONFIG_INTERCEPTION_REDIRECT},
 	{"tproxy", CONFIG_INTERCEPTION_TPROXY},
@@ -156,6 +170,7 @@ static const struct config_option timeouts[] = {
 	{"keepalive_count", &config_type_number, "3", AT(keepalive_count), .minimum = 1,
 	 .maximum = 127},
 	{"user_timeout", &config_type_seconds, "20", AT(user_timeout), SECONDS(CLOCK_SEC, 7200)},
+	{"max_session_age", &config_type_seconds, "0", AT(max_session_age), SECONDS(0, 31536000)},
 };
 #undef AT
 
@@ -360,6 +375,9 @@ static const struct config_option options[] = {
 	{"confine", &config_type_word, "yes", AT(confine), .words = confines},
 	{"confine_folders", &config_type_folder, NULL, AT(confine_folders), .list = true},
 	{"mark", &config_type_mark, "0x4d430001", AT(mark)},
+	{"at_expiry", &config_type_word, "warn", AT(at_expiry), .words = at_expiry},
+	{"crl_stale", &config_type_word, "refuse", AT(crl_stale), .words = crl_stale},
+	{"reload_on_change", &config_type_flag, "yes", AT(reload_on_change)},
 	{"control_socket", &config_type_socket, CONFIG_CONTROL_SOCKET, AT(control_socket)},
 };
 

@@ -126,6 +126,20 @@ static void print_sessions(const struct row *row, const struct view *view, FILE 
 	exposition_sample(file, &row->metric, NULL, read_gauge(&view->context->counters->sessions));
 }
 
+static void print_papers(const struct row *row, const struct view *view, FILE *file)
+{
+	struct paper_list list = {0};
+
+	/* Without memory there are none this time. */
+	if (snapshot_list_papers(view->context->running->snapshot, &list) == 0)
+		for (size_t i = 0; i < list.count; i++)
+			exposition_sample(file, &row->metric,
+					  VALUES(paper_kind_name(list.papers[i].kind),
+						 list.papers[i].file, list.papers[i].name),
+					  (unsigned long long)list.papers[i].ends);
+	paper_list_clear(&list);
+}
+
 static void print_closed(const struct row *row, const struct view *view, FILE *file)
 {
 	for (size_t role = 0; role < SESSION_ROLES; role++)
@@ -366,6 +380,9 @@ static const struct row ROWS[] = {
 	{{"mcseal_audit_lines_lost_total", "counter", {NULL},
 	  "Lines that the audit record could not take."},
 	 print_audit_lost, 0},
+	{{"mcseal_certificate_ends_seconds", "gauge", {"kind", "file", "name"},
+	  "When certificates, CA certificates and revocation lists in use end, seconds since 1970."},
+	 print_papers, 0},
 	{{"mcseal_sessions", "gauge", {NULL},
 	  "Sessions, in whatever state; limits.sessions is for them."},
 	 print_sessions, 0},

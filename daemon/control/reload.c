@@ -31,17 +31,15 @@ static const struct tls_context *find_context(const void *from, const char *name
 
 static void put_in_place(struct reload *reload, struct snapshot *next)
 {
-	bool other_level = next->config->log_level != reload->snapshot->config->log_level;
-
+	/* Whether it may be set does not change while we run. */
+	if (reload->snapshot->socket_options.mark == 0)
+		next->socket_options.mark = 0;
 	/* Here, so that no worker has to check signatures. */
 	peer_chain_store_review(reload->chains, find_context, next);
 	for (unsigned int i = 0; i < reload->worker_count; i++)
 		worker_reload(reload->workers[i], next);
 	snapshot_release(reload->snapshot);
 	reload->snapshot = next;
-	if (other_level) /* else what was set by hand stays */
-		log_set_level(next->config->log_level);
-	log_simple(LOG_LEVEL_INFO, "reloaded", "file", "%s", reload->path);
 }
 
 int reload(struct reload *reload, FILE *report)
@@ -67,10 +65,33 @@ int reload(struct reload *reload, FILE *report)
 		snapshot_release(next);
 		return refuse(error, strerrordesc_np(-error), report);
 	}
-	/* Whether it may be set does not change while we run. */
-	if (reload->snapshot->socket_options.mark == 0)
-		next->socket_options.mark = 0;
 	warn_of_options(now, next->config);
+	if (next->config->log_level != now->log_level) /* else what was set by hand stays */
+		log_set_level(next->config->log_level);
 	put_in_place(reload, next);
+	log_simple(LOG_LEVEL_INFO, "reloaded", "file", "%s", reload->path);
+	renewal_settle(reload->renewal);
+	expiry_look(reload->expiry);
+	return 0;
+}
+
+int reload_files(struct reload *reload, const char *changed, FILE *report)
+{
+	struct snapshot *next;
+	int error = snapshot_renew(reload->snapshot, report, &next);
+
+	if (error < 0) {
+		struct log_entry entry;
+
+		log_begin(&entry, LOG_LEVEL_ERROR, "files-not-renewed");
+		log_field(&entry, "changed", "%s", changed);
+		log_field(&entry, "why", "%s; all is as before",
+			  error == -EINVAL ? "the files have faults" : strerrordesc_np(-error));
+		log_end(&entry);
+		return error;
+	}
+	put_in_place(reload, next);
+	log_simple(LOG_LEVEL_INFO, "files-renewed", "changed", "%s", changed);
+	expiry_look(reload->expiry);
 	return 0;
 }

@@ -6,6 +6,8 @@
 #ifndef MCSEAL_CONTROL_RELOAD_H
 #define MCSEAL_CONTROL_RELOAD_H
 
+#include "control/expiry.h"
+#include "control/renewal.h"
 #include "proxy/audit_file.h"
 #include "proxy/worker.h"
 
@@ -13,6 +15,8 @@ struct reload {
 	const char *path;
 	struct snapshot *snapshot; /* in force: a reference */
 	struct audit_file *audit;
+	struct renewal *renewal;         /* is told of what is put in force; NULL: not yet */
+	struct expiry *expiry;           /* looks at what is put in force; NULL: not yet */
 	struct peer_chain_store *chains; /* what the peers of live sessions have shown */
 	struct worker **workers;
 	unsigned int worker_count;
@@ -25,5 +29,10 @@ struct reload {
  * thread.
  */
 int reload(struct reload *reload, FILE *report);
+/*
+ * Reads the files again that the configuration in force names, of which `changed` is one; not its
+ * own. The line is `files-renewed`, or `files-not-renewed` and why. Otherwise as reload().
+ */
+int reload_files(struct reload *reload, const char *changed, FILE *report);
 
 #endif

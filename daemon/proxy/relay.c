@@ -257,7 +257,7 @@ static void close_at_rest(struct session *session)
 	    leg_can_send(&session->legs[LEG_NEAR]) && leg_can_send(&session->legs[LEG_FAR]))
 		session_close(session, SESSION_REASON_KEY_LIMIT, NULL);
 	else if (is_told_to_end(session) && has_answered(session))
-		session_close(session, session->close_at_rest, NULL);
+		session_close(session, session->close_at_rest, session->rest_detail);
 }
 
 void relay_end_at_rest(struct session *session, enum session_reason reason)
@@ -376,8 +376,11 @@ void relay_start(struct session *session)
 		return;
 	relay_splice_choose(session);
 	session_enter(session, SESSION_RELAYING);
+	session->relayed = clock_now();
 	if (session->snapshot != session->worker->snapshot)
 		session_rebind(session, session->worker->snapshot);
+	else
+		session_watch_term(session);
 	if (session->state != SESSION_CLOSED)
 		pump(session, LEG_NEAR);
 	if (session->state != SESSION_CLOSED)

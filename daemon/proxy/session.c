@@ -198,6 +198,9 @@ const struct session_reason_row session_reasons[SESSION_REASONS] = {
 	[SESSION_REASON_WITHDRAWN] = {"withdrawn", LOG_LEVEL_WARNING,
 				      "a new configuration does not let it be there; the detail "
 				      "says why"},
+	[SESSION_REASON_MAX_AGE] = {"max-age", LOG_LEVEL_INFO,
+				    "it has relayed for timeouts.max_session_age; closed between "
+				    "two requests"},
 	[SESSION_REASON_CLOSED_BY_ADMIN] =
 		{"closed-by-admin", LOG_LEVEL_WARNING,
 		 "somebody at the control socket told it to; the `admin` "
@@ -370,6 +373,7 @@ void session_close(struct session *session, enum session_reason reason, const ch
 	session_enter(session, SESSION_CLOSED);
 	timer_stop(timers, &session->directions[LEG_NEAR].frame_rest);
 	timer_stop(timers, &session->directions[LEG_FAR].frame_rest);
+	timer_stop(timers, &session->term);
 	ring_cancel(session_ring(session), &session->connect);
 	for (unsigned int i = 0; i < LEGS; i++)
 		relay_splice_cancel(session, i);
@@ -486,6 +490,85 @@ void session_rebind(struct session *session, struct snapshot *snapshot)
 	session->sni_plc = NULL; /* has been looked at */
 	session->snapshot = snapshot_reference(snapshot);
 	snapshot_release(old);
+	session_watch_term(session);
+}
+
+/* --- how long it may live ----------------------------------------------------------------------
+ */
+
+/* The clock may be set meanwhile: a certificate is looked at again after this. */
+#define TERM_EACH (3600 * CLOCK_SEC)
+
+/* Whose certificate has ended; NULL: none has. *left: seconds until the first one does. */
+static const char *whose_has_ended(const struct session *session, time_t *left)
+{
+	time_t now = time(NULL), peer = peer_chain_ends(session->chain);
+
+	if (peer <= now)
+		return "the other end's";
+	if (session->own_ends <= now)
+		return "our own";
+	*left = (peer < session->own_ends ? peer : session->own_ends) - now;
+	return NULL;
+}
+
+static void tell_expired(struct session *session, const char *whose)
+{
+	struct line line;
+
+	if (session->expiry_told)
+		return;
+	session->expiry_told = true;
+	audit_begin(&line, session, LOG_LEVEL_WARNING, "session-certificate-ended");
+	line_text(&line, "whose", "%s", whose);
+	put_parties(&line, session);
+	audit_tell(session, LOG_LEVEL_WARNING, &line);
+}
+
+/* Until when nothing is to be done; CLOCK_NEVER: for ever. */
+static clock_us judge_expiry(struct session *session, clock_us now)
+{
+	time_t left = 0;
+	const char *whose = whose_has_ended(session, &left);
+
+	if (whose == NULL)
+		return now + (left < TERM_EACH / CLOCK_SEC ? left * CLOCK_SEC : TERM_EACH);
+	tell_expired(session, whose);
+	if (session->snapshot->config->at_expiry == CONFIG_AT_EXPIRY_CLOSE) {
+		session->rest_detail = whose;
+		relay_end_at_rest(session, SESSION_REASON_CERTIFICATE_EXPIRED);
+	}
+	return CLOCK_NEVER;
+}
+
+static void term_expired(struct timer *timer)
+{
+	struct session *session = container_of(timer, struct session, term);
+
+	session_watch_term(session);
+	session_settle(session);
+}
+
+void session_watch_term(struct session *session)
+{
+	clock_us now = clock_now(), age = session->snapshot->config->timeouts.max_session_age;
+	clock_us then = CLOCK_NEVER, aged = session->relayed + age;
+
+	if (session->close_at_rest != SESSION_REASON_NONE)
+		return; /* it ends already */
+	if (session->chain != NULL)
+		then = judge_expiry(session, now);
+	if (session->state != SESSION_CLOSED && age > 0 && now >= aged)
+		relay_end_at_rest(session, SESSION_REASON_MAX_AGE);
+	if (session->state == SESSION_CLOSED)
+		return;
+	if (age > 0 && aged > now && aged < then)
+		then = aged;
+	timer_stop(ring_timers(session_ring(session)), &session->term);
+	session->term.expired = term_expired;
+	if (then != CLOCK_NEVER &&
+	    timer_set(ring_timers(session_ring(session)), &session->term, then) < 0)
+		session_close(session, SESSION_REASON_NO_MEMORY, NULL);
 }
 
 /* --- completions ---------------------------------------------------------------------------- */

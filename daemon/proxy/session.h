@@ -96,6 +96,7 @@ enum session_reason {
 	SESSION_REASON_IDENTITY_WITHDRAWN,
 	SESSION_REASON_PLC_WITHDRAWN,
 	SESSION_REASON_WITHDRAWN,
+	SESSION_REASON_MAX_AGE,
 	SESSION_REASON_CLOSED_BY_ADMIN,
 	SESSION_REASON_NO_MEMORY,
 	SESSION_REASON_INTERNAL,
@@ -197,6 +198,10 @@ struct session {
 	uint32_t refused;              /* requests that were answered here */
 	struct inspection *inspection; /* RELAYING; NULL: requests are not judged */
 
+	struct timer term;        /* RELAYING: when its age or a certificate is to be looked at */
+	clock_us relayed;         /* since then */
+	time_t own_ends;          /* the certificate that we have shown */
+	bool expiry_told;         /* that a certificate of it has ended */
 	struct peer_chain *chain; /* what the peer has shown, from ARMING on: a reference */
 	char serial[48];          /* of the peer's certificate */
 	const char *tls_version, *tls_cipher;
@@ -205,6 +210,7 @@ struct session {
 	/* Why it closes between two requests: a key is used up, or it was told to. NONE: it does
 	 * not. */
 	enum session_reason close_at_rest;
+	const char *rest_detail; /* of that reason; static, or NULL */
 	clock_us asked;   /* when the request under way was sent on, or the last answer was */
 	clock_us latency; /* of the last answer: since its request was sent on */
 };
@@ -228,6 +234,8 @@ void session_settle(struct session *session);
 
 /* For session_setup.c and relay.c only. */
 void session_enter(struct session *session, enum session_state state);
+/* Looks at its age and certificates, and again when something of them is due. */
+void session_watch_term(struct session *session);
 /* (Re)arms the deadline of the state. */
 void session_set_deadline(struct session *session, clock_us when);
 struct ring *session_ring(const struct session *session);

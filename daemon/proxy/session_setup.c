@@ -319,6 +319,7 @@ static void arm(struct session *session)
 	job->kernel = NULL;
 	job->stream = NULL;
 	session->chain = job->chain;
+	session->own_ends = tls_context_expires(job->context);
 	job->chain = NULL;
 	handshake_job_free(job);
 	session->job = NULL;

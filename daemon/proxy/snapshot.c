@@ -43,6 +43,13 @@ static size_t first_source(const struct config *config, const struct config_edge
 	return first;
 }
 
+/* A source has all of its own, or none. */
+static const struct config_credentials *source_credentials(const struct config_edge *edge,
+							   const struct config_source *source)
+{
+	return source->credentials.certificate != NULL ? &source->credentials : &edge->credentials;
+}
+
 static int load_edge(struct snapshot *snapshot, const struct config_edge *edge, FILE *report)
 {
 	struct tls_context **contexts = snapshot->sources + first_source(snapshot->config, edge);
@@ -51,13 +58,11 @@ static int load_edge(struct snapshot *snapshot, const struct config_edge *edge, 
 
 	for (size_t i = 0; i < edge->source_count; i++) {
 		const struct config_source *source = &edge->sources[i];
-		bool own = source->credentials.certificate != NULL;
 
 		snprintf(where, sizeof(where), "edge \"%s\" source \"%s\"", edge->name,
 			 source->name);
 		error = worse(error,
-			      tls_context_new(snapshot->config,
-					      own ? &source->credentials : &edge->credentials,
+			      tls_context_new(snapshot->config, source_credentials(edge, source),
 					      TLS_ROLE_EDGE, where, report, &contexts[i]));
 	}
 	return error;
@@ -94,6 +99,25 @@ const struct tls_context *snapshot_find_context(const struct snapshot *snapshot,
 		if (strcmp(snapshot->sources[i]->name, name) == 0)
 			return snapshot->sources[i];
 	return NULL;
+}
+
+int snapshot_list_papers(const struct snapshot *snapshot, struct paper_list *list)
+{
+	const struct config *config = snapshot->config;
+	int error = 0;
+
+	for (size_t i = 0; i < config->gateway_count && error == 0; i++)
+		error = paper_list_add(list, snapshot->gateways[i],
+				       &config->gateways[i].credentials);
+	for (size_t i = 0; i < config->edge_count; i++) {
+		const struct config_edge *edge = &config->edges[i];
+
+		for (size_t j = 0; j < edge->source_count && error == 0; j++)
+			error = paper_list_add(
+				list, snapshot_source_context(snapshot, edge, &edge->sources[j]),
+				source_credentials(edge, &edge->sources[j]));
+	}
+	return error;
 }
 
 static void set_socket_options(struct snapshot *snapshot)
@@ -176,6 +200,14 @@ int snapshot_load(const char *path, struct plant *plant, FILE *report, struct sn
 	else if (certificates == 0)
 		*snapshot = loaded;
 	return error < 0 ? error : certificates;
+}
+
+int snapshot_renew(const struct snapshot *now, FILE *report, struct snapshot **snapshot)
+{
+	struct config *config;
+	int error = config_load_text(now->config->text, now->config->path, report, &config);
+
+	return error < 0 ? error : snapshot_new(config, now->plant, report, snapshot);
 }
 
 struct snapshot *snapshot_reference(struct snapshot *snapshot)

@@ -11,6 +11,7 @@
 #include "net/socket.h"
 #include "plant/plant.h"
 #include "proxy/plc_password.h"
+#include "tls/paper.h"
 #include "tls/tls_context.h"
 
 #include <stdatomic.h>
@@ -40,12 +41,16 @@ int snapshot_new(struct config *config, struct plant *plant, FILE *report,
  * each fault to `report`. Otherwise as snapshot_new().
  */
 int snapshot_load(const char *path, struct plant *plant, FILE *report, struct snapshot **snapshot);
+/* The files that the configuration of `now` names, read again; its own text is that of then. */
+int snapshot_renew(const struct snapshot *now, FILE *report, struct snapshot **snapshot);
 /* Any thread. */
 struct snapshot *snapshot_reference(struct snapshot *snapshot);
 void snapshot_release(struct snapshot *snapshot);
 
 /* Of the edge or gateway of that name (tls_context.h); NULL: there is none. */
 const struct tls_context *snapshot_find_context(const struct snapshot *snapshot, const char *name);
+/* Everything its contexts rest on, once each; to be cleared in any case. 0 or -ENOMEM. */
+int snapshot_list_papers(const struct snapshot *snapshot, struct paper_list *list);
 /* With which certificate an edge carries this source. */
 const struct tls_context *snapshot_source_context(const struct snapshot *snapshot,
 						  const struct config_edge *edge,

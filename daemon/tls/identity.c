@@ -62,7 +62,7 @@ static bool has_key(X509 *certificate, const char *value)
 	return same;
 }
 
-static void print_name(const X509_NAME *name, char *text, size_t size)
+void identity_name(const X509_NAME *name, char *text, size_t size)
 {
 	BIO *bio = BIO_new(BIO_s_mem());
 	int got = 0;
@@ -75,7 +75,7 @@ static void print_name(const X509_NAME *name, char *text, size_t size)
 
 void identity_subject(const X509 *certificate, char *text, size_t size)
 {
-	print_name(X509_get_subject_name(certificate), text, size);
+	identity_name(X509_get_subject_name(certificate), text, size);
 }
 
 void identity_serial(const X509 *certificate, char *text, size_t size)
@@ -97,7 +97,7 @@ static bool has_serial(X509 *certificate, const char *value)
 	char serial[2 * 20 + 3], issuer[512], both[sizeof(serial) + sizeof(issuer) + 1];
 
 	identity_serial(certificate, serial, sizeof(serial));
-	print_name(X509_get_issuer_name(certificate), issuer, sizeof(issuer));
+	identity_name(X509_get_issuer_name(certificate), issuer, sizeof(issuer));
 	snprintf(both, sizeof(both), "%s@%s", serial, issuer);
 	return strcmp(both, value) == 0;
 }

@@ -21,6 +21,8 @@ const struct config_identity *identity_find(const struct config *config, X509 *c
 
 /* Serial number in lower-case hex, without leading zeros, into `text`; truncated to fit. */
 void identity_serial(const X509 *certificate, char *text, size_t size);
+/* A name in RFC 2253 form into `text`; truncated to fit. */
+void identity_name(const X509_NAME *name, char *text, size_t size);
 /* Subject in RFC 2253 form into `text`; truncated to fit. For log lines. */
 void identity_subject(const X509 *certificate, char *text, size_t size);
 

@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "tls/identity.h"
+#include "tls/paper.h"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -30,6 +31,7 @@ struct peer_chain {
 	uint64_t reviewed_by; /* number of the context that `review` is of; 0: none */
 	struct peer_review review;
 	uint8_t digest[32]; /* over the context's name and the bytes */
+	time_t ends;
 	char *context;
 	size_t size;
 	uint8_t bytes[]; /* certificates, one behind another, the peer's own first */
@@ -105,7 +107,7 @@ static void free_chain(struct peer_chain *chain)
 	free(chain);
 }
 
-static struct peer_chain *add(struct peer_chain_store *store, const char *context,
+static struct peer_chain *add(struct peer_chain_store *store, const char *context, time_t ends,
 			      const uint8_t *bytes, size_t size, const uint8_t *digest)
 {
 	struct peer_chain *chain = calloc(1, sizeof(*chain) + size);
@@ -113,6 +115,7 @@ static struct peer_chain *add(struct peer_chain_store *store, const char *contex
 	if (chain == NULL)
 		return NULL;
 	chain->store = store;
+	chain->ends = ends;
 	chain->size = size;
 	memcpy(chain->bytes, bytes, size);
 	memcpy(chain->digest, digest, sizeof(chain->digest));
@@ -144,7 +147,9 @@ struct peer_chain *peer_chain_keep(struct peer_chain_store *store,
 		pthread_mutex_lock(&store->lock);
 		chain = look_up(store, digest);
 		if (chain == NULL)
-			chain = add(store, context->name, bytes, size, digest);
+			chain = add(store, context->name,
+				    paper_time(X509_get0_notAfter(certificate)), bytes, size,
+				    digest);
 		if (chain != NULL)
 			chain->references++;
 		pthread_mutex_unlock(&store->lock);
@@ -170,6 +175,11 @@ void peer_chain_release(struct peer_chain *chain)
 	pthread_mutex_unlock(&store->lock);
 	if (last)
 		free_chain(chain);
+}
+
+time_t peer_chain_ends(const struct peer_chain *chain)
+{
+	return chain->ends;
 }
 
 const char *peer_chain_context(const struct peer_chain *chain)

@@ -48,6 +48,8 @@ struct peer_chain *peer_chain_keep(struct peer_chain_store *store,
 				   STACK_OF(X509) * others);
 /* Accepts NULL. */
 void peer_chain_release(struct peer_chain *chain);
+/* When the peer's own certificate ends, seconds since 1970. */
+time_t peer_chain_ends(const struct peer_chain *chain);
 /* Under which context it was found good: tls_context.h's name. */
 const char *peer_chain_context(const struct peer_chain *chain);
 

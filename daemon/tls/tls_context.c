@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "tls/identity.h"
+#include "tls/paper.h"
 #include "tls/ticket.h"
 #include "tls/verdict.h"
 
@@ -151,6 +152,16 @@ static void load_trust(struct loading *loading)
 		SSL_CTX_set_client_CA_list(context, names);
 }
 
+/* With crl_stale = warn, a list that has ended goes on to count. */
+static int pass_stale_list(int good, X509_STORE_CTX *store)
+{
+	if (good != 1 && X509_STORE_CTX_get_error(store) == X509_V_ERR_CRL_HAS_EXPIRED) {
+		X509_STORE_CTX_set_error(store, X509_V_OK);
+		return 1;
+	}
+	return good;
+}
+
 static void load_crl(struct loading *loading)
 {
 	X509_STORE *store = SSL_CTX_get_cert_store(loading->context->ssl_context);
@@ -163,6 +174,8 @@ static void load_crl(struct loading *loading)
 	    X509_load_crl_file(lookup, loading->files->crl, X509_FILETYPE_PEM) < 1)
 		fault(loading, loading->files->crl, "no usable PEM certificate revocation list");
 	/* A CA without a list, or with a stale one, then vouches for nobody. */
+	if (loading->context->config->crl_stale == CONFIG_CRL_STALE_WARN)
+		X509_STORE_set_verify_cb(store, pass_stale_list);
 	X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 }
 
@@ -367,6 +380,29 @@ static void set_role(struct tls_context *context)
 	ticket_accept(ssl_context, context);
 }
 
+/* What else has ended is no fault of ours, but nobody gets in by it. */
+static int warn_of_ends(struct loading *loading)
+{
+	bool warn = loading->context->config->crl_stale == CONFIG_CRL_STALE_WARN;
+	struct paper_list list = {0};
+	int error = paper_list_add(&list, loading->context, loading->files);
+
+	for (size_t i = 0; i < list.count && error == 0; i++) {
+		const struct paper *paper = &list.papers[i];
+
+		if (paper->kind == PAPER_CERTIFICATE || paper->ends > time(NULL))
+			continue;
+		fprintf(loading->report, "%s: warning: %s: the %s of %s has ended: %s\n",
+			paper->file, loading->where,
+			paper->kind == PAPER_CA ? "CA certificate" : "revocation list", paper->name,
+			paper->kind == PAPER_CRL && warn
+				? "it counts all the same (crl_stale = warn)"
+				: "nobody with a certificate of that CA is let in");
+	}
+	paper_list_clear(&list);
+	return error;
+}
+
 static uint64_t next_number(void)
 {
 	static atomic_uint_fast64_t last;
@@ -380,6 +416,7 @@ int tls_context_new(const struct config *config, const struct config_credentials
 	struct tls_context *context = calloc(1, sizeof(*context));
 	struct loading loading = {
 		.context = context, .files = credentials, .where = where, .report = report};
+	int error;
 
 	if (context == NULL)
 		return -ENOMEM;
@@ -402,9 +439,10 @@ int tls_context_new(const struct config *config, const struct config_credentials
 	load_certificate(&loading);
 	load_trust(&loading);
 	load_crl(&loading);
-	if (loading.failed) {
+	error = loading.failed ? -EINVAL : warn_of_ends(&loading);
+	if (error < 0) {
 		tls_context_free(context);
-		return -EINVAL;
+		return error;
 	}
 	*out = context;
 	return 0;
@@ -413,11 +451,8 @@ int tls_context_new(const struct config *config, const struct config_credentials
 time_t tls_context_expires(const struct tls_context *context)
 {
 	const X509 *certificate = SSL_CTX_get0_certificate(context->ssl_context);
-	struct tm utc;
 
-	if (certificate == NULL || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &utc) != 1)
-		return 0;
-	return timegm(&utc);
+	return certificate != NULL ? paper_time(X509_get0_notAfter(certificate)) : 0;
 }
 
 void tls_context_free(struct tls_context *context)

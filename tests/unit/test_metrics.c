@@ -17,6 +17,9 @@ static struct {
 	struct plant *plant;
 	struct counters counters;
 	char *text;
+	struct config nothing;
+	struct snapshot snapshot;
+	struct reload running;
 } site;
 
 static int set_up(void **state)
@@ -40,6 +43,8 @@ static int set_up(void **state)
 
 	(void)state;
 	memset(&site, 0, sizeof(site));
+	site.snapshot.config = &site.nothing;
+	site.running.snapshot = &site.snapshot;
 	assert_int_equal(plant_new(&site.plant), 0);
 	assert_int_equal(plant_configure(site.plant, &config), 0);
 	return 0;
@@ -69,8 +74,10 @@ static struct account *account(const char *name, const char *identity)
 
 static void print(void)
 {
-	struct control_context context = {
-		.plant = site.plant, .counters = &site.counters, .started = 1790000000};
+	struct control_context context = {.running = &site.running,
+					  .plant = site.plant,
+					  .counters = &site.counters,
+					  .started = 1790000000};
 	size_t size;
 	FILE *file = open_memstream(&site.text, &size);
 
