@@ -268,6 +268,7 @@ static int serve(struct reload *running)
 	running->workers = NULL;
 	running->worker_count = 0;
 	sd_event_unref(loop);
+	admission_deinit(&counters.admission);
 	return error;
 }
 
