@@ -127,7 +127,7 @@ all: programs ## build the programs (FLAVOUR=release|debug|asan|tsan|fuzz|covera
 
 programs: $(PROGRAMS:%=$(B)/%)
 unit-tests: $(UNIT_TESTS:%=$(B)/tests/%)
-tested: programs $(B)/mc_judge $(B)/mc_tables $(B)/count_allocations.so
+tested: programs $(B)/mc_judge $(B)/mc_tables $(B)/count_allocations.so $(B)/fail_calls.so
 fuzz-targets: $(FUZZ_TARGETS:%=$(B)/%)
 
 demo: ## the whole path in four network namespaces, with and without mcseal (root)
@@ -252,7 +252,7 @@ $(B)/mc_judge: $(B)/obj/tests/judge/mc_judge.o $(B)/libmcseal.a
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 # Loaded into a daemon by a test.
-$(B)/count_allocations.so: tests/judge/count_allocations.c $(B)/flags
+$(B)/count_allocations.so $(B)/fail_calls.so: $(B)/%.so: tests/judge/%.c $(B)/flags
 	$(call say,CC,$@)$(CC) -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARNINGS) $(WERROR) -fPIC -shared -o $@ $<
 
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $$(call extra,$$*) $(B)/libmcseal.a

@@ -290,6 +290,7 @@ static int serve(struct reload *running, struct confinement *confinement)
 	running->workers = NULL;
 	running->worker_count = 0;
 	sd_event_unref(loop);
+	admission_deinit(&counters.admission);
 	return error;
 }
 
@@ -298,6 +299,8 @@ static int check(const char *path)
 	struct snapshot *snapshot = NULL;
 	int error = snapshot_load(path, NULL, stderr, &snapshot);
 
+	if (error == -ENOMEM)
+		fputs("mcseald: out of memory\n", stderr);
 	if (error < 0)
 		return 1;
 	snapshot_release(snapshot);
@@ -333,6 +336,8 @@ static int run(const char *path)
 	struct plant *plant = NULL;
 	int error = load(&running, &plant);
 
+	if (error == -ENOMEM)
+		log_simple(LOG_LEVEL_ERROR, "start-failed", "error", "%s", strerrordesc_np(-error));
 	if (error == 0) {
 		/* Keys are in this memory: no core dumps, no ptrace by the same user. */
 		(void)prctl(PR_SET_DUMPABLE, 0);

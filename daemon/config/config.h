@@ -206,6 +206,7 @@ struct config_gateway {
 	size_t listen_count;
 	struct config_credentials credentials;
 	enum config_ktls ktls;          /* config_ktls() resolves */
+	unsigned int sessions;          /* at once; 0: limits.sessions alone */
 	bool inspect;                   /* MC requests are judged; else whole frames pass unread */
 	struct address_prefix *clients; /* who may connect at all; none: everybody */
 	size_t client_count;
@@ -260,6 +261,7 @@ struct config_edge {
 	/* Where the clients are: names of interfaces, CONFIG_LOCAL for programs of this machine. */
 	struct config_strings interfaces;
 	enum config_ktls ktls; /* config_ktls() resolves */
+	unsigned int sessions; /* at once; 0: limits.sessions alone */
 	struct config_credentials credentials;
 	struct config_source *sources;
 	size_t source_count;
@@ -313,9 +315,11 @@ enum config_crl_stale {
 };
 
 struct config_limits {
-	unsigned int sessions;   /* 10000, whole daemon */
-	unsigned int handshakes; /* 512 in progress; more wait in the listen queue */
-	unsigned int frame;      /* 8200 bytes */
+	unsigned int sessions;              /* 10000, whole daemon */
+	unsigned int sessions_per_source;   /* 5000; 0: as many as there may be at all */
+	unsigned int handshakes;            /* 512 in progress; more wait, sources in turn */
+	unsigned int handshakes_per_source; /* 2000 in progress or waiting; 0: any number */
+	unsigned int frame;                 /* 8200 bytes */
 	/* Records under one key, then it is changed or the connection is closed: 2^24.5 */
 	unsigned int key_records;
 };

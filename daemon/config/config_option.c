@@ -177,7 +177,11 @@ static const struct config_option timeouts[] = {
 #define AT(member) .offset = offsetof(struct config_limits, member)
 static const struct config_option limits[] = {
 	{"sessions", &config_type_number, "10000", AT(sessions), .minimum = 1, .maximum = 1000000},
+	{"sessions_per_source", &config_type_number, "5000", AT(sessions_per_source), .minimum = 0,
+	 .maximum = 1000000},
 	{"handshakes", &config_type_number, "512", AT(handshakes), .minimum = 1, .maximum = 65536},
+	{"handshakes_per_source", &config_type_number, "2000", AT(handshakes_per_source),
+	 .minimum = 0, .maximum = 1000000},
 	{"frame", &config_type_number, "8200", AT(frame), .minimum = 256,
 	 .maximum = CONFIG_FRAME_MAX},
 	/* RFC 8446 5.5: 2^24.5 records of AES-GCM under one key. */
@@ -294,6 +298,7 @@ static const struct config_option gateway[] = {
 	 .line_offset = offsetof(struct config_gateway, listen_line)},
 	CREDENTIALS(struct config_gateway, true),
 	{"ktls", &config_type_word, "default", AT(ktls), .words = listener_ktls},
+	{"sessions", &config_type_number, "0", AT(sessions), .minimum = 0, .maximum = 1000000},
 	{"inspect", &config_type_flag, "yes", AT(inspect),
 	 .line_offset = offsetof(struct config_gateway, inspect_line)},
 	{"clients", &config_type_prefix, NULL, AT(clients), .list = true},
@@ -339,6 +344,7 @@ static const struct config_option edge[] = {
 	 .line_offset = offsetof(struct config_edge, interfaces_line)},
 	CREDENTIALS(struct config_edge, true),
 	{"ktls", &config_type_word, "default", AT(ktls), .words = listener_ktls},
+	{"sessions", &config_type_number, "0", AT(sessions), .minimum = 0, .maximum = 1000000},
 };
 
 static const struct config_section edge_sections[] = {

@@ -315,9 +315,31 @@ static int parse_tree(cfg_t *cfg, char *text, const struct parse *parse)
 	return parse->out_of_memory || parse->report->errors == 0 ? -ENOMEM : -EINVAL;
 }
 
+/* The most that a byte of the text becomes in libconfuse, and what its scanner takes. */
+#define RESERVE_OF_BYTE 64
+#define RESERVE         ((size_t)256 << 10)
+#define RESERVE_PIECE   ((size_t)64 << 10) /* below M_MMAP_THRESHOLD: they stay with the heap */
+
+/*
+ * libconfuse does not look whether it got memory, and a daemon that was told to read a new
+ * configuration must not end by that: what it will take is taken here first, and given back.
+ */
+static bool has_memory_for(const char *text)
+{
+	size_t count = (strlen(text) * RESERVE_OF_BYTE + RESERVE) / RESERVE_PIECE, got = 0;
+	void **pieces = calloc(count, sizeof(*pieces));
+
+	while (pieces && got < count && (pieces[got] = malloc(RESERVE_PIECE)) != NULL)
+		got++;
+	for (size_t i = 0; i < got; i++)
+		free(pieces[i]);
+	free(pieces);
+	return got == count;
+}
+
 static int parse_clean(char *text, struct parse *parse, struct config *config)
 {
-	cfg_t *cfg = make_parser(parse);
+	cfg_t *cfg = has_memory_for(text) ? make_parser(parse) : NULL;
 	int error;
 
 	if (!cfg)

@@ -549,7 +549,8 @@ static int write_anew(const struct config_tokens *tokens, struct config_report *
 	read_file(&walk);
 	failed = ferror(walk.out);
 	syntax->cut = walk.cut;
-	return fclose(walk.out) != 0 || failed ? -ENOMEM : 0;
+	/* Without memory for the stream's first buffer glibc says nothing, and there is no text. */
+	return fclose(walk.out) != 0 || failed || !syntax->text ? -ENOMEM : 0;
 }
 
 int config_syntax_read(const char *text, struct config_report *report, struct config_syntax *syntax)

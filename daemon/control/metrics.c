@@ -79,8 +79,14 @@ static void print_accepted(const struct row *row, const struct view *view, FILE 
 
 static void print_not_accepted(const struct row *row, const struct view *view, FILE *file)
 {
-	exposition_sample(file, &row->metric, NULL,
-			  read_counter(&view->context->counters->not_accepted));
+	for (unsigned int i = ADMISSION_GRANTED + 1; i < ADMISSION_REASONS; i++) {
+		unsigned long long count = read_counter(&view->context->counters->not_accepted[i]);
+
+		if (count > 0)
+			exposition_sample(file, &row->metric,
+					  VALUES(admission_reason_name((enum admission_reason)i)),
+					  count);
+	}
 }
 
 static void print_pauses(const struct row *row, const struct view *view, FILE *file)
@@ -368,8 +374,8 @@ static const struct row ROWS[] = {
 	 print_start, 0},
 	{{"mcseal_sessions_accepted_total", "counter", {"role"}, "Connections that were accepted."},
 	 print_accepted, 0},
-	{{"mcseal_sessions_not_accepted_total", "counter", {NULL},
-	  "Connections that were closed at once: limits.sessions, or no memory."},
+	{{"mcseal_sessions_not_accepted_total", "counter", {"reason"},
+	  "Connections that were closed at once: a limit was reached, or no memory."},
 	 print_not_accepted, 0},
 	{{"mcseal_accept_pauses_total", "counter", {NULL},
 	  "Pauses in accepting because descriptors or memory had run out."},

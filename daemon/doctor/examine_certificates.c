@@ -85,7 +85,7 @@ static bool load(struct examination *examination, const struct tls_end *end)
 		error = tls_context_new(examination->config, end->credentials, end->role,
 					end->where, report, &context);
 		fclose(report);
-		for (char *line = strtok_r(text, "\n", &rest); line != NULL;
+		for (char *line = text != NULL ? strtok_r(text, "\n", &rest) : NULL; line != NULL;
 		     line = strtok_r(NULL, "\n", &rest))
 			tell_line(examination, end, line);
 	}

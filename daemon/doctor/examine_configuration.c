@@ -73,7 +73,7 @@ void examine_configuration(struct examination *examination)
 	error = config_judge(path, report, &examination->config);
 	fclose(report);
 	examination->sound = error == 0;
-	for (char *line = strtok_r(text, "\n", &rest); line != NULL;
+	for (char *line = text != NULL ? strtok_r(text, "\n", &rest) : NULL; line != NULL;
 	     line = strtok_r(NULL, "\n", &rest))
 		tell_line(examination, line);
 	if (error == 0)

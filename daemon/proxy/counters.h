@@ -6,6 +6,7 @@
 #ifndef MCSEAL_PROXY_COUNTERS_H
 #define MCSEAL_PROXY_COUNTERS_H
 
+#include "proxy/admission.h"
 #include "proxy/relay_engine.h"
 #include "proxy/session.h"
 
@@ -25,10 +26,11 @@ enum counters_path { /* who makes the records */
 };
 
 struct counters {
-	atomic_uint sessions; /* alive; against limits.sessions */
+	struct admission admission; /* who may still come in; of its own thread-safety */
+	atomic_uint sessions;       /* alive; against limits.sessions */
 	atomic_ullong next_id;
 	atomic_ullong accepted[SESSION_ROLES];
-	atomic_ullong not_accepted; /* limits.sessions, no memory */
+	atomic_ullong not_accepted[ADMISSION_REASONS];
 	atomic_ullong accept_paused;
 	atomic_ullong closed[SESSION_ROLES][SESSION_REASONS];
 	atomic_ullong handshakes[SESSION_ROLES][COUNTERS_HANDSHAKES];

@@ -3,7 +3,8 @@
  * How it works
  *
  * Each thread has a ring and three lists of jobs: `silent` (a gateway's, begun, nothing received
- * yet), `talking` (begun, OpenSSL at work) and `waiting` (beyond the limit). A gateway's job polls
+ * yet), `talking` (begun, OpenSSL at work) and `waiting` (beyond a limit, a queue for each of some
+ * sources, which are asked in turn: sources beyond that number share queues). A gateway's job polls
  * for the peer's first byte before any TLS object is made for it, so a flood of connections that
  * say nothing costs descriptors and little else.
  *
@@ -30,6 +31,8 @@
 /* How long a refused client may take to read its alert. */
 #define ALERT_TIME CLOCK_SEC
 
+#define QUEUES 64
+
 TAILQ_HEAD(job_list, handshake_job);
 
 struct handshake_thread {
@@ -38,10 +41,12 @@ struct handshake_thread {
 	struct ring *ring;
 	struct op_owner woken;
 	struct inbox inbox;
-	struct job_list silent;  /* in progress, nothing received yet */
-	struct job_list talking; /* in progress */
-	struct job_list waiting; /* beyond the limit */
+	struct job_list silent;          /* in progress, nothing received yet */
+	struct job_list talking;         /* in progress */
+	struct job_list waiting[QUEUES]; /* beyond a limit */
+	unsigned int waiting_count, turn;
 	unsigned int in_progress, limit;
+	unsigned int in_progress_of[QUEUES], limit_of_source;
 	bool taking;           /* jobs that wait are being begun */
 	struct timer quiet;    /* no handshake for a while */
 	struct timer eviction; /* while jobs wait: when the oldest silent one must give way */
@@ -61,6 +66,11 @@ struct handshake_pool {
 
 static void begin(struct handshake_thread *thread, struct handshake_job *job);
 
+static unsigned int queue_of(const struct handshake_job *job)
+{
+	return job->source % QUEUES;
+}
+
 /* The one way out of a job; its poll has ended. */
 static void answer(struct handshake_job *job)
 {
@@ -69,6 +79,7 @@ static void answer(struct handshake_job *job)
 	timer_stop(ring_timers(thread->ring), &job->deadline);
 	TAILQ_REMOVE(job->silent ? &thread->silent : &thread->talking, job, entry);
 	thread->in_progress--;
+	thread->in_progress_of[queue_of(job)]--;
 	handshake_free(job->handshake);
 	job->handshake = NULL;
 	if (job->result < 0) {
@@ -86,11 +97,33 @@ static void schedule_eviction(struct handshake_thread *thread)
 {
 	const struct handshake_job *oldest = TAILQ_FIRST(&thread->silent);
 
-	if (oldest == NULL || TAILQ_EMPTY(&thread->waiting) || timer_is_set(&thread->eviction))
+	if (oldest == NULL || thread->waiting_count == 0 || timer_is_set(&thread->eviction))
 		return;
 	/* Without memory for the timer, the deadlines of the silent ones do the same, later. */
 	(void)timer_set(ring_timers(thread->ring), &thread->eviction,
 			oldest->begun + HANDSHAKE_POOL_PATIENCE);
+}
+
+static bool has_room(const struct handshake_thread *thread, unsigned int queue)
+{
+	return thread->in_progress < thread->limit &&
+	       thread->in_progress_of[queue] < thread->limit_of_source;
+}
+
+/* The one whose turn it is, taken from its queue; NULL: none may begin. */
+static struct handshake_job *next_waiting(struct handshake_thread *thread)
+{
+	for (unsigned int i = 0; i < QUEUES && thread->waiting_count > 0; i++) {
+		unsigned int queue = ++thread->turn % QUEUES;
+		struct handshake_job *job = TAILQ_FIRST(&thread->waiting[queue]);
+
+		if (job == NULL || !has_room(thread, queue))
+			continue;
+		TAILQ_REMOVE(&thread->waiting[queue], job, entry);
+		thread->waiting_count--;
+		return job;
+	}
+	return NULL;
 }
 
 static void take_waiting(struct handshake_thread *thread)
@@ -101,11 +134,8 @@ static void take_waiting(struct handshake_thread *thread)
 	if (thread->taking)
 		return;
 	thread->taking = true;
-	while ((job = TAILQ_FIRST(&thread->waiting)) != NULL &&
-	       thread->in_progress < thread->limit) {
-		TAILQ_REMOVE(&thread->waiting, job, entry);
+	while ((job = next_waiting(thread)) != NULL)
 		begin(thread, job);
-	}
 	thread->taking = false;
 	schedule_eviction(thread);
 }
@@ -308,6 +338,7 @@ static void begin(struct handshake_thread *thread, struct handshake_job *job)
 	job->begun = clock_now();
 	TAILQ_INSERT_TAIL(job->silent ? &thread->silent : &thread->talking, job, entry);
 	thread->in_progress++;
+	thread->in_progress_of[queue_of(job)]++;
 	job->deadline.expired = expired;
 	error = timer_set(ring_timers(thread->ring), &job->deadline,
 			  job->begun + job->time_allowed);
@@ -331,11 +362,9 @@ static void evict(struct timer *timer)
 {
 	struct handshake_thread *thread = container_of(timer, struct handshake_thread, eviction);
 	clock_us begun_before = clock_now() - HANDSHAKE_POOL_PATIENCE;
-	unsigned int waiting = 0;
+	unsigned int waiting = thread->waiting_count;
 	struct handshake_job *job, *next;
 
-	TAILQ_FOREACH (job, &thread->waiting, entry)
-		waiting++;
 	for (job = TAILQ_FIRST(&thread->silent);
 	     job != NULL && waiting > 0 && job->begun <= begun_before; job = next) {
 		next = TAILQ_NEXT(job, entry);
@@ -346,7 +375,7 @@ static void evict(struct timer *timer)
 		end(job, -EBUSY);
 		waiting--;
 	}
-	if (timer_is_set(timer) || TAILQ_EMPTY(&thread->waiting))
+	if (timer_is_set(timer) || thread->waiting_count == 0)
 		return;
 	(void)timer_set(ring_timers(thread->ring), timer,
 			clock_now() + HANDSHAKE_POOL_PATIENCE / 4);
@@ -359,11 +388,13 @@ static void received(struct message *message)
 
 	job->owner.complete = polled;
 	job->poll.owner = &job->owner;
-	if (thread->in_progress < thread->limit) {
+	/* Nobody of its own waits while it has room. */
+	if (has_room(thread, queue_of(job))) {
 		begin(thread, job);
 		return;
 	}
-	TAILQ_INSERT_TAIL(&thread->waiting, job, entry);
+	TAILQ_INSERT_TAIL(&thread->waiting[queue_of(job)], job, entry);
+	thread->waiting_count++;
 	schedule_eviction(thread);
 }
 
@@ -374,11 +405,13 @@ static void cancel_all(struct handshake_thread *thread)
 
 	timer_stop(ring_timers(thread->ring), &thread->eviction);
 	timer_stop(ring_timers(thread->ring), &thread->quiet);
-	while ((job = TAILQ_FIRST(&thread->waiting)) != NULL) {
-		TAILQ_REMOVE(&thread->waiting, job, entry);
-		job->result = -ECANCELED;
-		inbox_post(job->reply_to, &job->message);
-	}
+	for (size_t i = 0; i < QUEUES; i++)
+		while ((job = TAILQ_FIRST(&thread->waiting[i])) != NULL) {
+			TAILQ_REMOVE(&thread->waiting[i], job, entry);
+			thread->waiting_count--;
+			job->result = -ECANCELED;
+			inbox_post(job->reply_to, &job->message);
+		}
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
 		for (job = TAILQ_FIRST(lists[i]); job != NULL; job = next) {
 			next = TAILQ_NEXT(job, entry);
@@ -429,11 +462,13 @@ static int start_thread(struct handshake_thread *thread, const struct capabiliti
 
 	TAILQ_INIT(&thread->silent);
 	TAILQ_INIT(&thread->talking);
-	TAILQ_INIT(&thread->waiting);
+	for (size_t i = 0; i < QUEUES; i++)
+		TAILQ_INIT(&thread->waiting[i]);
 	thread->woken.complete = woken;
 	thread->eviction.expired = evict;
 	thread->quiet.expired = give_memory_back;
 	thread->limit = limit;
+	thread->limit_of_source = limit - limit / 4;
 	thread->capabilities = capabilities;
 	thread->chains = chains;
 	sem_init(&thread->started, 0, 0);

@@ -7,6 +7,9 @@
  * The number in progress is capped; further jobs wait in order. While some wait, a gateway's job
  * whose peer has sent nothing for HANDSHAKE_POOL_PATIENCE gives way, oldest first: connections
  * that only sit there cannot shut others out for longer.
+ *
+ * Sources take turns: whoever asks by the thousand waits behind itself. One source has at most
+ * three quarters of the places, so that the next one finds some free.
  */
 #ifndef MCSEAL_PROXY_HANDSHAKE_POOL_H
 #define MCSEAL_PROXY_HANDSHAKE_POOL_H
@@ -31,6 +34,7 @@ struct handshake_job {
 	int fd;                         /* connected; nobody else touches it meanwhile */
 	struct handshake_server server; /* edge only */
 	enum config_ktls ktls;          /* what to do with the keys */
+	uint32_t source;                /* jobs that share it take one turn: admission_source() */
 	clock_us time_allowed;          /* from the start of the handshake */
 	struct inbox *reply_to;         /* gets `message`, deliver() set by the poster */
 	struct message message;

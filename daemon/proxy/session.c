@@ -317,6 +317,8 @@ void session_enter(struct session *session, enum session_state state)
 	timer_stop(ring_timers(session_ring(session)), &session->deadline);
 	counters_session_enters(session->worker->counters, session, state);
 	session->state = state;
+	if (state == SESSION_ARMING)
+		admission_greeted(&session->worker->counters->admission, &session->place);
 	if (state == SESSION_RELAYING)
 		tell_opened(session);
 }
@@ -349,6 +351,7 @@ static void free_session(struct session *session)
 	peer_chain_release(session->chain);
 	session_walk_pass(session);
 	LIST_REMOVE(session, entry);
+	admission_give(&session->worker->counters->admission, &session->place);
 	atomic_fetch_sub(&session->worker->counters->sessions, 1);
 	worker_session_gone(session->worker);
 	snapshot_release(snapshot);
@@ -654,19 +657,25 @@ static bool take_place(struct counters *counters, unsigned int limit)
 }
 
 /* The listener's refusal: there is no session yet to tell it. */
-static int refuse(struct worker *worker, int fd, const char *why)
+static int refuse(struct worker *worker, int fd, const struct address *peer,
+		  enum admission_reason reason)
 {
-	struct address peer = {.any.sa_family = AF_UNSPEC};
+	struct counters *counters = worker->counters;
+	unsigned int untold;
 	char text[ADDRESS_TEXT_SIZE];
 	struct log_entry entry;
 
-	(void)socket_peer(fd, &peer);
-	atomic_fetch_add(&worker->counters->not_accepted, 1);
-	log_begin(&entry, LOG_LEVEL_WARNING, "connection-refused");
-	log_field(&entry, "reason", "%s", why);
-	log_field(&entry, "client", "%s", address_print(&peer, text));
-	log_end(&entry);
 	close(fd);
+	atomic_fetch_add(&counters->not_accepted[reason], 1);
+	/* Whoever floods must not fill the log, too. */
+	if (!admission_may_tell(&counters->admission, clock_now(), &untold))
+		return -ENOMEM;
+	log_begin(&entry, LOG_LEVEL_WARNING, "connection-refused");
+	log_field(&entry, "reason", "%s", admission_reason_name(reason));
+	log_field(&entry, "client", "%s", address_print(peer, text));
+	if (untold > 0)
+		log_field(&entry, "untold", "%u", untold);
+	log_end(&entry);
 	return -ENOMEM;
 }
 
@@ -683,15 +692,25 @@ static void start_side(struct session *session, unsigned int side)
 int session_new(struct worker *worker, struct snapshot *snapshot, const struct config_edge *edge,
 		const struct config_gateway *gateway, int fd)
 {
-	struct session *session;
+	struct address client = {.any.sa_family = AF_UNSPEC};
+	struct admission_place place;
+	enum admission_reason reason;
+	struct session *session = NULL;
 
+	(void)socket_peer(fd, &client);
 	if (!take_place(worker->counters, snapshot->config->limits.sessions))
-		return refuse(worker, fd, "session-limit");
-	session = slab_take(&slab);
+		return refuse(worker, fd, &client, ADMISSION_SESSIONS);
+	reason = admission_take(&worker->counters->admission, snapshot->config, edge, gateway,
+				&client, &place);
+	if (reason == ADMISSION_GRANTED)
+		session = slab_take(&slab);
 	if (session == NULL) {
+		admission_give(&worker->counters->admission, &place);
 		atomic_fetch_sub(&worker->counters->sessions, 1);
-		return refuse(worker, fd, "no-memory");
+		return refuse(worker, fd, &client,
+			      reason != ADMISSION_GRANTED ? reason : ADMISSION_NO_MEMORY);
 	}
+	session->place = place;
 	session->owner.complete = completed;
 	session->worker = worker;
 	session->snapshot = snapshot_reference(snapshot);

@@ -18,6 +18,7 @@
 #define MCSEAL_PROXY_SESSION_H
 
 #include "mc/mc_stream.h"
+#include "proxy/admission.h"
 #include "proxy/capabilities.h"
 #include "proxy/handshake_pool.h"
 #include "proxy/leg.h"
@@ -154,6 +155,8 @@ struct session {
 	enum session_reason reason;
 	clock_us started;
 	struct timer deadline; /* of the state */
+
+	struct admission_place place; /* at its listener and of its source */
 
 	struct leg legs[LEGS];
 	struct direction directions[LEGS];

@@ -265,6 +265,7 @@ static void shake_hands(struct session *session, const struct tls_context *conte
 	job->context = context;
 	job->fd = fd;
 	job->time_allowed = time_allowed;
+	job->source = admission_source(&session->client);
 	job->ktls = config_ktls(session->snapshot->config, session->edge, session->gateway);
 	if (session->role == SESSION_EDGE) {
 		job->server.address = session->route->gateways[session->gateway_at];

@@ -105,7 +105,8 @@ static struct {
 	struct call *calls[JOBS_MAX];
 	size_t count;
 	unsigned int answers;
-	bool keep_open; /* fd, for a test that goes on with it */
+	uint32_t source; /* of the jobs that are started next */
+	bool keep_open;  /* fd, for a test that goes on with it */
 } desk;
 
 static inline void woken(struct op_owner *owner, struct op *op, const struct op_result *result)
@@ -238,6 +239,7 @@ static inline struct call *start(struct handshake_pool *pool, const struct tls_c
 	call->job.fd = fd;
 	call->job.server.mcseal = true;
 	assert_int_equal(address_parse_host("127.0.0.1", 8443, &call->job.server.address), 0);
+	call->job.source = desk.source;
 	call->job.time_allowed = time_allowed;
 	call->job.reply_to = &desk.inbox;
 	call->job.message.deliver = answered;

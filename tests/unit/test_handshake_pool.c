@@ -175,6 +175,28 @@ static void beyond_the_limit_jobs_wait_and_are_served(void **state)
 	}
 }
 
+/* Who asks by the dozen waits behind itself: three quarters of the places are the most it gets. */
+static void one_source_leaves_room(void **state)
+{
+	struct call *flood[12], *good[2];
+
+	(void)state;
+	open_pool(1, 4);
+	for (size_t i = 0; i < ARRAY_SIZE(flood); i++)
+		flood[i] = start_talking(150 * CLOCK_MS);
+	desk.source = 1;
+	good[0] = start_good();
+	run_until(1);
+	expect(good[0], 0, "");
+	desk.source = 2;
+	good[1] = start_good();
+	run_until(2);
+	expect(good[1], 0, "");
+	run_until(ARRAY_SIZE(flood) + 2);
+	for (size_t i = 0; i < ARRAY_SIZE(flood); i++)
+		expect(flood[i], -ETIMEDOUT, "peer did not finish in time");
+}
+
 /* The time of a handshake begins when its turn comes. */
 static void waiting_costs_no_time(void **state)
 {
@@ -383,6 +405,7 @@ static void stop_answers_every_job(void **state)
 	calls[0] = start_silent(PATIENT);
 	calls[1] = start_talking(PATIENT);
 	calls[2] = start_with("", 0, PATIENT);
+	desk.source = 1; /* the others have three quarters of the places */
 	calls[3] = start_refused(&client, 100);
 	calls[4] = start_silent(PATIENT);
 	calls[5] = start_good();
@@ -491,6 +514,7 @@ int main(void)
 		CASE(peer_that_leaves_is_answered_at_once),
 		CASE(garbage_is_refused),
 		CASE(beyond_the_limit_jobs_wait_and_are_served),
+		CASE(one_source_leaves_room),
 		CASE(silent_job_gives_way),
 		CASE(silent_job_that_waited_gives_way),
 		CASE(alert_arrives_over_unread_data),

@@ -119,7 +119,7 @@ static void the_daemon(void **state)
 	counters->sessions = 9;
 	counters->accepted[SESSION_EDGE] = 11;
 	counters->accepted[SESSION_GATEWAY] = 12;
-	counters->not_accepted = 13;
+	counters->not_accepted[ADMISSION_SOURCE] = 13;
 	counters->accept_paused = 14;
 	counters->audit_written = 141;
 	counters->audit_lost = 142;
@@ -135,8 +135,9 @@ static void the_daemon(void **state)
 	EXPECT("mcseal_start_time_seconds 1790000000", "mcseal_sessions 9",
 	       "mcseal_sessions_accepted_total{role=\"edge\"} 11",
 	       "mcseal_sessions_accepted_total{role=\"gateway\"} 12",
-	       "mcseal_sessions_not_accepted_total 13", "mcseal_accept_pauses_total 14",
-	       "mcseal_audit_lines_total 141", "mcseal_audit_lines_lost_total 142",
+	       "mcseal_sessions_not_accepted_total{reason=\"source-limit\"} 13",
+	       "mcseal_accept_pauses_total 14", "mcseal_audit_lines_total 141",
+	       "mcseal_audit_lines_lost_total 142",
 	       "mcseal_sessions_closed_total{role=\"edge\"} 17",
 	       "mcseal_sessions_closed_total{role=\"gateway\"} 16",
 	       "mcseal_sessions_closed_by_reason_total{role=\"edge\",reason=\"finished\"} 15",
