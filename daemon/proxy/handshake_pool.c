@@ -258,6 +258,7 @@ static int arm(struct handshake_job *job)
 	}
 	error = choose_records(job, &pair);
 	explicit_bzero(&pair, sizeof(pair));
+	job->own_ends = tls_context_expires(job->context);
 	job->tls_version = handshake_version(job->handshake);
 	job->tls_cipher = handshake_cipher(job->handshake);
 	job->resumed = handshake_resumed(job->handshake);

@@ -22,6 +22,8 @@
 #include "tls/ktls_control.h"
 #include "tls/tls_stream.h"
 
+#include <time.h>
+
 /* More than the round trip that a ClientHello needs to follow its connection. */
 #define HANDSHAKE_POOL_PATIENCE (300 * CLOCK_MS)
 
@@ -48,6 +50,7 @@ struct handshake_job {
 	const char *tls_version, *tls_cipher; /* for people; static */
 	bool resumed;
 	struct handshake_peer peer;
+	time_t own_ends;          /* done: when the certificate ends that was shown; 0: none was */
 	struct peer_chain *chain; /* done: a reference, the poster's to take */
 
 	/* The pool's. */

@@ -320,7 +320,7 @@ static void arm(struct session *session)
 	job->kernel = NULL;
 	job->stream = NULL;
 	session->chain = job->chain;
-	session->own_ends = tls_context_expires(job->context);
+	session->own_ends = job->own_ends;
 	job->chain = NULL;
 	handshake_job_free(job);
 	session->job = NULL;

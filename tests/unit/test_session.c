@@ -305,12 +305,6 @@ int tls_context_new(const struct config *config, const struct config_credentials
 	return 0;
 }
 
-time_t tls_context_expires(const struct tls_context *context)
-{
-	(void)context;
-	return 0;
-}
-
 void tls_context_free(struct tls_context *context)
 {
 	free(context);
