@@ -197,13 +197,18 @@ static const struct {
 	unsigned int count;
 	struct scmp_arg_cmp conditions[3];
 } CONDITIONAL[] = {
-	/* TCP; the owner of a local client (net/client_owner.c); libraries that ask daemons */
+	/* TCP; whose a local client is: net/client_owner.c binds a datagram socket and asks
+	   netlink; libraries that ask daemons */
 	{CALL(socket),
 	 2,
 	 {{0, SCMP_CMP_EQ, AF_INET, 0}, {1, SCMP_CMP_MASKED_EQ, 0xf, SOCK_STREAM}}},
 	{CALL(socket),
 	 2,
 	 {{0, SCMP_CMP_EQ, AF_INET6, 0}, {1, SCMP_CMP_MASKED_EQ, 0xf, SOCK_STREAM}}},
+	{CALL(socket), 2, {{0, SCMP_CMP_EQ, AF_INET, 0}, {1, SCMP_CMP_MASKED_EQ, 0xf, SOCK_DGRAM}}},
+	{CALL(socket),
+	 2,
+	 {{0, SCMP_CMP_EQ, AF_INET6, 0}, {1, SCMP_CMP_MASKED_EQ, 0xf, SOCK_DGRAM}}},
 	{CALL(socket),
 	 2,
 	 {{0, SCMP_CMP_EQ, AF_NETLINK, 0}, {2, SCMP_CMP_EQ, NETLINK_SOCK_DIAG, 0}}},
