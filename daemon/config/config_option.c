@@ -180,7 +180,7 @@ static const struct config_option limits[] = {
 	{"sessions_per_source", &config_type_number, "5000", AT(sessions_per_source), .minimum = 0,
 	 .maximum = 1000000},
 	{"handshakes", &config_type_number, "512", AT(handshakes), .minimum = 1, .maximum = 65536},
-	{"handshakes_per_source", &config_type_number, "2000", AT(handshakes_per_source),
+	{"handshakes_per_source", &config_type_number, "5000", AT(handshakes_per_source),
 	 .minimum = 0, .maximum = 1000000},
 	{"frame", &config_type_number, "8200", AT(frame), .minimum = 256,
 	 .maximum = CONFIG_FRAME_MAX},
