@@ -203,7 +203,7 @@ def background(*words):
 # --- wrong usage ---------------------------------------------------------------------------------
 
 
-COMMANDS = "status, sessions, metrics, reload, drain, close, log-level, check, learn"
+COMMANDS = "status, sessions, metrics, reload, drain, close, log-level, check, doctor, learn"
 
 
 @pytest.mark.parametrize("words, message", [
