@@ -100,6 +100,26 @@ static bool once_for_all(const struct op *op)
 	return op->kind == OP_WATCH || (op->kind == OP_RECV && op->unsure);
 }
 
+/*
+ * After a call that failed nobody knows what the kernel has; the descriptor may be another
+ * connection's by now, which must not suffer for that.
+ */
+static int tell_kernel(struct epoll_engine *engine, int fd, int command, struct epoll_event *event,
+		       struct watched *watched)
+{
+	int result = epoll_ctl(engine->fd, command, fd, event);
+
+	if (result < 0 && command == EPOLL_CTL_MOD && errno == ENOENT)
+		result = epoll_ctl(engine->fd, EPOLL_CTL_ADD, fd, event);
+	else if (result < 0 && command == EPOLL_CTL_ADD && errno == EEXIST)
+		result = epoll_ctl(engine->fd, EPOLL_CTL_MOD, fd, event);
+	/* Forgotten in any case: closing the descriptor takes it away. */
+	if (result < 0 && command != EPOLL_CTL_DEL)
+		return -errno;
+	watched->asked = event->events;
+	return 0;
+}
+
 static int ask(struct epoll_engine *engine, int fd, struct watched *watched)
 {
 	uint32_t wanted = (watched->in ? EPOLLIN : 0U) | (watched->out ? EPOLLOUT : 0U) |
@@ -113,10 +133,7 @@ static int ask(struct epoll_engine *engine, int fd, struct watched *watched)
 		command = EPOLL_CTL_ADD;
 	else if (wanted == 0)
 		command = EPOLL_CTL_DEL;
-	if (epoll_ctl(engine->fd, command, fd, &event) < 0)
-		return -errno;
-	watched->asked = wanted;
-	return 0;
+	return tell_kernel(engine, fd, command, &event, watched);
 }
 
 static bool waits_to_read(const struct op *op)
