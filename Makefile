@@ -16,6 +16,7 @@ SYSTEMDDIR   ?= $(PREFIX)/lib
 UNITDIR      ?= $(SYSTEMDDIR)/systemd/system
 DESTDIR      ?=
 FLAVOUR      ?= release
+PKG_CONFIG   ?= pkg-config
 KERNEL       ?= newest
 V            ?= 0
 
@@ -40,8 +41,7 @@ UNIT_TESTS   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 MC_TESTS     := $(filter test_mc_%,$(UNIT_TESTS))
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 PAGE_FOLDERS := $(patsubst docs/%/,%,$(sort $(dir $(wildcard docs/*/*.md))))
-# Of what is installed: mcload is not.
-MANUALS      := $(filter-out %/mcload.1,$(wildcard docs/man/*.[158]))
+MANUALS      := $(wildcard docs/man/*.[158])
 UNITS        := $(patsubst systemd/%.in,%,$(wildcard systemd/*.in))
 SYSTEMD_KINDS := sysusers tmpfiles modules-load
 C_FILES      := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
@@ -75,15 +75,15 @@ EXTRA_fuzz_learn := $(LEARNING)
 LIBRARIES    := libssl libcrypto liburing libconfuse libsystemd jansson libseccomp
 # Of the rules program, which is never linked with OpenSSL: only what it includes from daemon/.
 NFT_LIBRARIES := libnftnl libmnl libnetfilter_conntrack jansson
-NEEDS_BUILD  := $(filter-out clean help test check-vm demo demo-vm bench bench-kernel check-style,$(or $(MAKECMDGOALS),all))
+NEEDS_BUILD  := $(filter-out clean help test check-vm demo demo-vm bench bench-kernel deb check-style,$(or $(MAKECMDGOALS),all))
 ifneq ($(NEEDS_BUILD),)
-  MISSING := $(shell tools/need --missing build)
+  MISSING := $(shell PKG_CONFIG="$(PKG_CONFIG)" tools/need --missing build)
   ifneq ($(MISSING),)
     $(error missing Debian packages: $(MISSING) (as root: apt-get install $(MISSING); `make demo` and `make test` do it themselves))
   endif
-  PKG_CFLAGS := $(shell pkg-config --cflags $(LIBRARIES))
-  PKG_LIBS   := $(shell pkg-config --libs $(LIBRARIES))
-  NFT_LIBS   := $(shell pkg-config --libs $(NFT_LIBRARIES) libconfuse)
+  PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(LIBRARIES))
+  PKG_LIBS   := $(shell $(PKG_CONFIG) --libs $(LIBRARIES))
+  NFT_LIBS   := $(shell $(PKG_CONFIG) --libs $(NFT_LIBRARIES) libconfuse)
 endif
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
@@ -119,7 +119,7 @@ endif
 
 # --- targets -------------------------------------------------------------------------------------
 
-.PHONY: all bench bench-kernel demo demo-vm test check-vm check check-style lint fuzz coverage format tables install uninstall clean help programs unit-tests tested fuzz-targets
+.PHONY: all bench bench-kernel deb demo demo-vm test check-vm check check-style lint fuzz coverage format tables install uninstall clean help programs unit-tests tested fuzz-targets
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -140,8 +140,8 @@ demo-vm: ## the demo in a stock Debian kernel with kernel TLS (KERNEL=6.1|6.12|n
 	@+$(MAKE) --no-print-directory all
 	@tests/vm/run --kernel $(KERNEL) --memory 2048 -- tools/demo
 
-test: ## everything: units, end to end, attackers, sanitizers, fuzzers, lint, three kernels (root)
-	@tools/need --install build test vm
+test: ## everything: units, end to end, attackers, sanitizers, fuzzers, lint, packages, three kernels (root)
+	@tools/need --install build test package vm
 	@+tests/run
 
 check-vm: ## only the tests in three stock Debian kernels under QEMU (root)
@@ -160,6 +160,10 @@ bench-kernel: ## instructions for an answer in three kernels with kernel TLS: bu
 
 check: unit-tests ## unit tests of this flavour only (no root)
 	@tests/run --unit-only $(FLAVOUR)
+
+deb: ## Debian packages of this tree and their bill of materials, in build/deb (ARCH=arm64: cross-built)
+	@tools/need --install build package
+	@tools/package $(if $(ARCH),--arch $(ARCH))
 
 lint: ## clang-format, clang-tidy, cppcheck, gcc -fanalyzer, shellcheck, include rules
 	@+tools/lint
@@ -182,7 +186,7 @@ format: ## clang-format every C file in place
 install: all ## install below PREFIX (DESTDIR is honoured)
 	install -v -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR)/examples
 	install -v -m 0755 $(B)/mcseald $(B)/mcseal-nft $(DESTDIR)$(SBINDIR)/
-	install -v -m 0755 $(B)/mcseal $(B)/mcping $(B)/mcplc $(DESTDIR)$(BINDIR)/
+	install -v -m 0755 $(B)/mcseal $(B)/mcping $(B)/mcplc $(B)/mcload $(DESTDIR)$(BINDIR)/
 	install -v -m 0755 certs/mcseal-pki $(DESTDIR)$(BINDIR)/mcseal-pki
 	install -v -m 0644 README.md README.ja.md docs/*.md docs/*.example $(DESTDIR)$(DOCDIR)/
 	install -v -m 0644 docs/examples/* $(DESTDIR)$(DOCDIR)/examples/
@@ -199,7 +203,7 @@ install: all ## install below PREFIX (DESTDIR is honoured)
 	for kind in $(SYSTEMD_KINDS); do install -v -D -m 0644 systemd/mcseal.$$kind $(DESTDIR)$(SYSTEMDDIR)/$$kind.d/mcseal.conf || exit 1; done
 
 uninstall: ## remove what install put there; configuration and keys stay
-	rm -f $(addprefix $(DESTDIR)$(SBINDIR)/,mcseald mcseal-nft) $(addprefix $(DESTDIR)$(BINDIR)/,mcseal mcping mcplc mcseal-pki)
+	rm -f $(addprefix $(DESTDIR)$(SBINDIR)/,mcseald mcseal-nft) $(addprefix $(DESTDIR)$(BINDIR)/,mcseal mcping mcplc mcload mcseal-pki)
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(UNITS)) $(SYSTEMD_KINDS:%=$(DESTDIR)$(SYSTEMDDIR)/%.d/mcseal.conf)
 	rm -f $(foreach page,$(notdir $(MANUALS)) mcseal.conf.5,$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(page))
 	rm -rf $(DESTDIR)$(DOCDIR) $(DESTDIR)$(DATADIR)/mcseal
