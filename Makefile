@@ -75,7 +75,7 @@ EXTRA_fuzz_learn := $(LEARNING)
 LIBRARIES    := libssl libcrypto liburing libconfuse libsystemd jansson libseccomp
 # Of the rules program, which is never linked with OpenSSL: only what it includes from daemon/.
 NFT_LIBRARIES := libnftnl libmnl libnetfilter_conntrack jansson
-NEEDS_BUILD  := $(filter-out clean help test check-vm demo demo-vm bench bench-kernel deb check-style,$(or $(MAKECMDGOALS),all))
+NEEDS_BUILD  := $(filter-out clean help test soak check-vm demo demo-vm bench bench-kernel deb check-style,$(or $(MAKECMDGOALS),all))
 ifneq ($(NEEDS_BUILD),)
   MISSING := $(shell PKG_CONFIG="$(PKG_CONFIG)" tools/need --missing build)
   ifneq ($(MISSING),)
@@ -119,7 +119,7 @@ endif
 
 # --- targets -------------------------------------------------------------------------------------
 
-.PHONY: all bench bench-kernel deb demo demo-vm test check-vm check check-style lint fuzz coverage format tables install uninstall clean help programs unit-tests tested fuzz-targets
+.PHONY: all soak bench bench-kernel deb demo demo-vm test check-vm check check-style lint fuzz coverage format tables install uninstall clean help programs unit-tests tested fuzz-targets
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -127,7 +127,7 @@ all: programs ## build the programs (FLAVOUR=release|debug|asan|tsan|fuzz|covera
 
 programs: $(PROGRAMS:%=$(B)/%)
 unit-tests: $(UNIT_TESTS:%=$(B)/tests/%)
-tested: programs $(B)/mc_judge $(B)/mc_tables $(B)/count_allocations.so $(B)/fail_calls.so
+tested: programs $(B)/mc_judge $(B)/mc_tables $(B)/count_allocations.so $(B)/fail_calls.so $(B)/jump_clock.so
 fuzz-targets: $(FUZZ_TARGETS:%=$(B)/%)
 
 demo: ## the whole path in four network namespaces, with and without mcseal (root)
@@ -157,6 +157,11 @@ bench-kernel: ## instructions for an answer in three kernels with kernel TLS: bu
 	@tools/need --install build bench vm
 	@+$(MAKE) --no-print-directory all
 	@bench/kernel $(BENCH)
+
+soak: ## ten minutes of load while everything around happens (SECONDS=600 SEED=; root)
+	@tools/need --install build test
+	@+$(MAKE) --no-print-directory tested
+	@tests/soak --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 check: unit-tests ## unit tests of this flavour only (no root)
 	@tests/run --unit-only $(FLAVOUR)
@@ -256,7 +261,7 @@ $(B)/mc_judge: $(B)/obj/tests/judge/mc_judge.o $(B)/libmcseal.a
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 # Loaded into a daemon by a test.
-$(B)/count_allocations.so $(B)/fail_calls.so: $(B)/%.so: tests/judge/%.c $(B)/flags
+$(B)/count_allocations.so $(B)/fail_calls.so $(B)/jump_clock.so: $(B)/%.so: tests/judge/%.c $(B)/flags
 	$(call say,CC,$@)$(CC) -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARNINGS) $(WERROR) -fPIC -shared -o $@ $<
 
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $$(call extra,$$*) $(B)/libmcseal.a

@@ -16,13 +16,9 @@
  */
 static int resolve(struct examination *examination, const char *name, struct program_result *result)
 {
-	char program[] = "getent", database[] = "ahosts";
-	cleanup_free char *word = strdup(name);
-	char *const arguments[] = {program, database, word, NULL};
+	const char *const arguments[] = {"getent", "ahosts", name, NULL};
 
-	*result = (struct program_result){.output = NULL};
-	return word != NULL ? program_run(program, arguments, examination->deadline, result)
-			    : -ENOMEM;
+	return program_run(arguments[0], arguments, examination->deadline, result);
 }
 
 static void look_up(struct examination *examination, const char *where, const char *name)

@@ -142,7 +142,7 @@ static void try_place(struct examination *examination, const struct place *place
 {
 	struct connection connection = {.fd = -1};
 	char reason[HANDSHAKE_REASON_SIZE] = "";
-	struct plc_read read;
+	struct plc_read read = {.family = MC_FAMILY_NONE};
 	int error = -ETIMEDOUT, first = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(FORMS) && error < 0; i++) {
@@ -256,28 +256,39 @@ static size_t try_end(struct examination *examination, const struct tls_end *end
 	return tried;
 }
 
+static size_t try_edges(struct examination *examination)
+{
+	struct tls_end *ends = NULL;
+	size_t count, tried = 0;
+
+	if (tls_ends_of(examination->config, &ends, &count) < 0)
+		count = 0;
+	for (size_t i = 0; i < count; i++)
+		if (ends[i].role == TLS_ROLE_EDGE)
+			tried += try_end(examination, &ends[i]);
+	free(ends);
+	return tried;
+}
+
 void examine_plcs(struct examination *examination)
 {
 	const char *wanted = examination->request->plc;
-	cleanup_free struct tls_end *ends = NULL;
-	size_t count = 0, tried;
+	size_t tried;
 
 	if (!examination->request->plcs) {
 		examination_say(examination, FINDING_NOT_ASKED, NULL, "mcseal doctor --plc",
 				"a read would take one of each PLC's connections for a moment");
 		return;
 	}
-	tried = try_own(examination);
-	if (tls_ends_of(examination->config, &ends, &count) < 0)
-		count = 0;
-	for (size_t i = 0; i < count; i++)
-		if (ends[i].role == TLS_ROLE_EDGE)
-			tried += try_end(examination, &ends[i]);
-	if (tried == 0)
-		examination_say(
-			examination, wanted != NULL ? FINDING_FAILED : FINDING_NOTE, NULL, NULL,
-			wanted != NULL ? "%s is no PLC here: give the name of a `plc` section, or "
-					 "ADDRESS:PORT of a route's destination"
-				       : "there is no PLC with a single address and port here%s",
-			wanted != NULL ? wanted : "");
+	tried = try_own(examination) + try_edges(examination);
+	if (tried > 0)
+		return;
+	if (wanted != NULL)
+		examination_say(examination, FINDING_FAILED, NULL, NULL,
+				"%s is no PLC here: give the name of a `plc` section, or "
+				"ADDRESS:PORT of a route's destination",
+				wanted);
+	else
+		examination_say(examination, FINDING_NOTE, NULL, NULL,
+				"there is no PLC with a single address and port here");
 }

@@ -15,16 +15,13 @@
 /* Runs `mcseal-nft -c FILE COMMAND`. False: it has said why not. */
 static bool ask(struct examination *examination, const char *command, struct program_result *result)
 {
-	char name[] = RULES_PROGRAM, config[] = "-c", path[PROGRAM_PATH_SIZE];
-	cleanup_free char *file = strdup(examination->request->path);
-	cleanup_free char *word = strdup(command);
-	char *const arguments[] = {name, config, file, word, NULL};
-	int error = -ENOMEM;
+	const char *const arguments[] = {RULES_PROGRAM, "-c", examination->request->path, command,
+					 NULL};
+	char path[PROGRAM_PATH_SIZE];
+	int error;
 
-	*result = (struct program_result){.output = NULL};
 	program_find(RULES_PROGRAM, path);
-	if (file != NULL && word != NULL)
-		error = program_run(path, arguments, examination->deadline, result);
+	error = program_run(path, arguments, examination->deadline, result);
 	if (error == -ENOENT)
 		examination_say(examination, FINDING_FAILED, NULL,
 				"install it beside mcseal, or where PATH finds it",

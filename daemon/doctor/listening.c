@@ -16,11 +16,13 @@
 static bool parse_host(const char *text, struct address *address)
 {
 	size_t words = strlen(text) / 8;
-	uint32_t parts[4];
+	uint32_t parts[4] = {0};
+	char word[9] = "";
 
-	for (size_t i = 0; i < words && i < ARRAY_SIZE(parts); i++)
-		if (sscanf(text + 8 * i, "%8x", &parts[i]) != 1)
-			return false;
+	for (size_t i = 0; i < words && i < ARRAY_SIZE(parts); i++) {
+		memcpy(word, text + 8 * i, 8);
+		parts[i] = (uint32_t)strtoul(word, NULL, 16);
+	}
 	if (words == 1) {
 		address->v4 = (struct sockaddr_in){.sin_family = AF_INET};
 		memcpy(&address->v4.sin_addr, parts, 4);
@@ -48,21 +50,30 @@ static bool in_the_way(const struct address *there, const struct address *addres
 	return is_any(there) || is_any(address) || address_same_host(there, address);
 }
 
-/* The inode of such a listener in one table; 0: none. */
+/* The inode of such a listener in a line of the table; 0: it is none. */
+static unsigned long inode_of(const char *line, const struct address *address)
+{
+	char host[33], port[5], state[3], inode[21];
+	struct address there;
+
+	/* sl local remote st tx:rx tr:when retransmits uid timeout inode */
+	if (sscanf(line, "%*s %32[0-9A-F]:%4[0-9A-F] %*s %2[0-9A-F] %*s %*s %*s %*s %*s %20[0-9]",
+		   host, port, state, inode) != 4 ||
+	    strtoul(state, NULL, 16) != STATE_LISTEN ||
+	    strtoul(port, NULL, 16) != address_port(address) || !parse_host(host, &there) ||
+	    !in_the_way(&there, address))
+		return 0;
+	return strtoul(inode, NULL, 10);
+}
+
 static unsigned long find_inode(const char *table, const struct address *address)
 {
 	FILE *file = fopen(table, "re");
-	char line[512], host[40];
-	unsigned int port, state;
-	unsigned long inode = 0, found = 0;
-	struct address there;
+	unsigned long found = 0;
+	char line[512];
 
 	while (file != NULL && found == 0 && fgets(line, sizeof(line), file) != NULL)
-		if (sscanf(line, "%*d: %32[0-9A-F]:%4x %*s %2x %*s %*s %*s %*u %*u %lu", host,
-			   &port, &state, &inode) == 4 &&
-		    state == STATE_LISTEN && port == address_port(address) &&
-		    parse_host(host, &there) && in_the_way(&there, address))
-			found = inode;
+		found = inode_of(line, address);
 	if (file != NULL)
 		fclose(file);
 	return found;

@@ -34,7 +34,7 @@ void program_find(const char *name, char *path)
 }
 
 /* In the child: never comes back. */
-static void become(const char *path, char *const arguments[], int out)
+static void become(const char *path, const char *const arguments[], int out)
 {
 	int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
@@ -44,7 +44,7 @@ static void become(const char *path, char *const arguments[], int out)
 	(void)dup2(out, STDERR_FILENO);
 	(void)signal(SIGPIPE, SIG_DFL);
 	(void)setpgid(0, 0);
-	execvp(path, arguments);
+	execvp(path, (char *const *)(uintptr_t)arguments);
 	_exit(NOT_RUN);
 }
 
@@ -73,7 +73,7 @@ static int listen_to(int fd, clock_us deadline, FILE *into)
 	return 0;
 }
 
-static int start(const char *path, char *const arguments[], pid_t *child, int *fd)
+static int start(const char *path, const char *const arguments[], pid_t *child, int *fd)
 {
 	int pipe_ends[2];
 
@@ -91,7 +91,7 @@ static int start(const char *path, char *const arguments[], pid_t *child, int *f
 	return 0;
 }
 
-int program_run(const char *path, char *const arguments[], clock_us deadline,
+int program_run(const char *path, const char *const arguments[], clock_us deadline,
 		struct program_result *result)
 {
 	FILE *into;

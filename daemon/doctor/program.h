@@ -25,7 +25,7 @@ void program_find(const char *name, char *path);
  * Runs it with `arguments` (NULL-terminated, [0] its name) and nothing on stdin. 0 with *result;
  * -ETIMEDOUT: killed at the deadline; -ENOENT and other -errno: not started. Blocks until then.
  */
-int program_run(const char *path, char *const arguments[], clock_us deadline,
+int program_run(const char *path, const char *const arguments[], clock_us deadline,
 		struct program_result *result);
 
 #endif

@@ -86,8 +86,8 @@ static void forget_if_unused(struct admission_source *source)
 static size_t listener_of(const struct config *config, const struct config_edge *edge,
 			  const struct config_gateway *gateway)
 {
-	return edge != NULL ? (size_t)(edge - config->edges)
-			    : config->edge_count + (size_t)(gateway - config->gateways);
+	return gateway != NULL ? config->edge_count + (size_t)(gateway - config->gateways)
+			       : (size_t)(edge - config->edges);
 }
 
 /* Their number never changes: config_compare_listeners(). */
@@ -155,8 +155,8 @@ enum admission_reason admission_take(struct admission *admission, const struct c
 		.greeting = gateway != NULL,
 	};
 	pthread_mutex_lock(&admission->lock);
-	reason = take(admission, config, edge != NULL ? edge->sessions : gateway->sessions, client,
-		      place);
+	reason = take(admission, config, gateway != NULL ? gateway->sessions : edge->sessions,
+		      client, place);
 	pthread_mutex_unlock(&admission->lock);
 	return reason;
 }

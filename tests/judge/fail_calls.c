@@ -139,9 +139,11 @@ char *strdup(const char *text)
 	return copy != NULL ? memcpy(copy, text, size) : NULL;
 }
 
-/* The function behind ours; looked for once. */
+/*
+ * The function behind ours; looked for once. `parameters` is a list in parentheses of its own.
+ */
 #define REAL(type, name, parameters)                                                               \
-	static type(*real) parameters;                                                             \
+	static type(*real) parameters; /* NOLINT(bugprone-macro-parentheses) */                    \
 	if (real == NULL)                                                                          \
 	*(void **)&real = dlsym(RTLD_NEXT, name)
 
