@@ -193,6 +193,7 @@ static const int ALLOWED[] = {
 	CALL(rt_sigsuspend),
 	CALL(prlimit64),
 	CALL(memfd_create),
+	CALL(getdents),
 #endif
 };
 
