@@ -12,6 +12,7 @@
 #include "control/expiry.h"
 #include "control/reload.h"
 #include "control/renewal.h"
+#include "net/passed.h"
 #include "net/socket.h"
 #include "plant/plant.h"
 #include "proxy/audit_file.h"
@@ -131,13 +132,50 @@ static void drop_mark_if_forbidden(struct snapshot *snapshot)
 static int start_workers(struct worker **workers, unsigned int count,
 			 const struct capabilities *capabilities, struct snapshot *snapshot,
 			 struct handshake_pool *pool, struct counters *counters,
-			 struct audit_file *audit)
+			 struct audit_file *audit, struct passed *passed)
 {
 	int error = 0;
 
 	for (unsigned int i = 0; i < count && error == 0; i++)
-		error = worker_new(i, capabilities, snapshot, pool, counters, audit, &workers[i]);
+		error = worker_new(i, capabilities, snapshot, pool, counters, audit, passed,
+				   &workers[i]);
 	return error;
+}
+
+/* What the service manager has opened for us. 0 or -errno, and then it has been said. */
+static int take_passed(struct passed **passed)
+{
+	char **names = NULL;
+	size_t wrong = 0;
+	int count = sd_listen_fds_with_names(1, &names);
+	int error = count > 0
+			    ? passed_new(SD_LISTEN_FDS_START, (size_t)count, names, &wrong, passed)
+			    : count;
+
+	if (error == -EINVAL && names != NULL)
+		log_simple(LOG_LEVEL_ERROR, "socket-refused", "socket",
+			   "%zu of those passed, named %s, is no listening TCP socket", wrong + 1,
+			   names[wrong]);
+	for (int i = 0; i < count && names != NULL; i++)
+		free(names[i]);
+	free(names);
+	return error;
+}
+
+static void warn_of_idle(const struct passed *passed)
+{
+	struct address address;
+	struct log_entry entry;
+	char text[ADDRESS_TEXT_SIZE];
+	const char *name;
+	size_t at = 0;
+
+	while ((name = passed_idle(passed, &at, &address)) != NULL) {
+		log_begin(&entry, LOG_LEVEL_WARNING, "socket-unused");
+		log_field(&entry, "name", "%s", name);
+		log_field(&entry, "address", "%s", address_print(&address, text));
+		log_end(&entry);
+	}
 }
 
 static void stop_workers(struct worker **workers, unsigned int count, struct handshake_pool *pool)
@@ -258,11 +296,14 @@ static int serve(struct reload *running, struct confinement *confinement)
 	struct capabilities capabilities = {0}; /* constant from the first thread on */
 	struct counters counters = {0};
 	struct drains *drains = NULL;
+	struct passed *passed = NULL;
 	sd_event *loop = NULL;
 	int error = choose(&capabilities, config);
 
 	running->workers = workers;
 	running->worker_count = worker_count(config);
+	if (error == 0)
+		error = take_passed(&passed);
 	if (error == 0)
 		error = new_loop(&loop, running);
 	if (error == 0)
@@ -272,7 +313,9 @@ static int serve(struct reload *running, struct confinement *confinement)
 					   config->limits.handshakes, &pool);
 	if (error == 0)
 		error = start_workers(workers, running->worker_count, &capabilities,
-				      running->snapshot, pool, &counters, running->audit);
+				      running->snapshot, pool, &counters, running->audit, passed);
+	if (error == 0)
+		warn_of_idle(passed);
 	if (error == 0)
 		error = drains_new(loop, running, &drains);
 	if (error == 0)
@@ -291,6 +334,7 @@ static int serve(struct reload *running, struct confinement *confinement)
 	running->worker_count = 0;
 	sd_event_unref(loop);
 	admission_deinit(&counters.admission);
+	passed_free(passed);
 	return error;
 }
 

@@ -142,7 +142,8 @@ static int try_addresses(const struct worker *worker, const struct drain *drain)
 	int error = 0, fd;
 
 	for (size_t i = 0; i < worker->listener_count && error == 0; i++) {
-		if (!is_meant(drain, &worker->listeners[i]))
+		/* A passed socket is listening all the time. */
+		if (!is_meant(drain, &worker->listeners[i]) || worker->listeners[i].passed)
 			continue;
 		error = socket_listen(&worker->listeners[i].address, false, &fd);
 		if (error == 0)
@@ -166,7 +167,7 @@ static int open_sockets(const struct worker *worker, const struct drain *drain,
 		const struct worker_listener *listener = &worker->listeners[i];
 
 		if (is_meant(drain, listener))
-			error = worker_listen(&listener->address, listener->edge, &share->fds[i]);
+			error = worker_listen(worker, listener, &share->fds[i]);
 	}
 	return error;
 }

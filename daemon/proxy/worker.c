@@ -6,6 +6,7 @@
 #include "proxy/drain.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <string.h>
 
@@ -227,14 +228,22 @@ static int claim(const struct address *address)
 	return error;
 }
 
-int worker_listen(const struct address *address, const struct config_edge *edge, int *out)
+int worker_listen(const struct worker *worker, const struct worker_listener *listener, int *out)
 {
+	const struct config_edge *edge = listener->edge;
 	cleanup_fd int fd = -1;
-	int error = socket_listen(address, true, &fd);
+	int error = 0;
 
+	if (listener->passed)
+		fd = fcntl(passed_find(worker->passed, &listener->address, NULL), F_DUPFD_CLOEXEC,
+			   0);
+	else
+		error = socket_listen(&listener->address, true, &fd);
+	if (error == 0 && fd < 0)
+		error = -errno;
 	if (error == 0 && edge != NULL && edge->transparent &&
 	    edge->interception == CONFIG_INTERCEPTION_TPROXY)
-		error = socket_make_transparent(fd, address);
+		error = socket_make_transparent(fd, &listener->address);
 	if (error == 0)
 		*out = steal_fd(&fd);
 	return error;
@@ -257,17 +266,21 @@ static int listen_on(struct worker *worker, const struct address *addresses, siz
 {
 	for (size_t i = 0; i < count; i++) {
 		struct worker_listener *listener = &worker->listeners[worker->listener_count];
-		int error = worker->number == 0 ? claim(&addresses[i]) : 0;
+		int error = 0;
 
+		listener->address = addresses[i];
+		listener->edge = edge;
+		listener->gateway = gateway;
+		listener->passed = passed_find(worker->passed, &addresses[i],
+					       edge != NULL ? edge->name : gateway->name) >= 0;
+		if (worker->number == 0 && !listener->passed)
+			error = claim(&addresses[i]);
 		if (error == 0)
-			error = worker_listen(&addresses[i], edge, &listener->fd);
+			error = worker_listen(worker, listener, &listener->fd);
 		if (error < 0) {
 			log_listen_failed(&addresses[i], error);
 			return error;
 		}
-		listener->address = addresses[i];
-		listener->edge = edge;
-		listener->gateway = gateway;
 		worker->listener_count++;
 	}
 	return 0;
@@ -325,7 +338,7 @@ static int start(struct worker *worker)
 
 int worker_new(unsigned int number, const struct capabilities *capabilities,
 	       struct snapshot *snapshot, struct handshake_pool *pool, struct counters *counters,
-	       struct audit_file *audit, struct worker **out)
+	       struct audit_file *audit, struct passed *passed, struct worker **out)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
 	int error;
@@ -337,6 +350,7 @@ int worker_new(unsigned int number, const struct capabilities *capabilities,
 	worker->pool = pool;
 	worker->counters = counters;
 	worker->audit = audit;
+	worker->passed = passed;
 	worker->snapshot = snapshot_reference(snapshot);
 	worker->owner.complete = completed;
 	worker->woken.complete = woken;

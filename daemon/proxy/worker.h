@@ -6,6 +6,7 @@
 #ifndef MCSEAL_PROXY_WORKER_H
 #define MCSEAL_PROXY_WORKER_H
 
+#include "net/passed.h"
 #include "proxy/audit_file.h"
 #include "proxy/handshake_pool.h"
 #include "proxy/inbox.h"
@@ -19,7 +20,8 @@ struct worker_listener {
 	struct op accept;
 	struct timer retry; /* accepting pauses when descriptors run out */
 	struct worker *worker;
-	int fd; /* -1: drained */
+	int fd;      /* -1: drained */
+	bool passed; /* a duplicate of the service manager's socket, which all workers have */
 	struct address address;
 	const struct config_edge *edge; /* one of the two */
 	const struct config_gateway *gateway;
@@ -49,6 +51,7 @@ struct worker {
 	struct buffer_pool *buffers;
 	struct counters *counters; /* of all workers */
 	struct audit_file *audit;  /* of all workers */
+	struct passed *passed;     /* of all workers; NULL: none. Asked on the main thread only */
 
 	pthread_t thread;
 	const struct capabilities *capabilities;
@@ -65,11 +68,12 @@ struct worker {
 
 /*
  * Opens all listeners of the configuration (logging the one that fails) and starts the thread.
- * `capabilities`, `counters` and `audit` outlive the worker. Blocks until it runs. 0 or -errno.
+ * `capabilities`, `counters`, `audit` and `passed` outlive the worker. Blocks until it runs. 0 or
+ * -errno.
  */
 int worker_new(unsigned int number, const struct capabilities *capabilities,
 	       struct snapshot *snapshot, struct handshake_pool *pool, struct counters *counters,
-	       struct audit_file *audit, struct worker **worker);
+	       struct audit_file *audit, struct passed *passed, struct worker **worker);
 /*
  * From now on connections, and the sessions that there are, are under `snapshot`, which has the
  * same edges and gateways (config_compare_listeners()). Returns when the thread has done it.
@@ -83,8 +87,8 @@ void worker_stop(struct worker *worker);
 /* ... and, after handshake_pool_stop(), waits for the end and frees. Accepts NULL. */
 void worker_join(struct worker *worker);
 
-/* For drain.c: a socket as those of the start, any thread; ... */
-int worker_listen(const struct address *address, const struct config_edge *edge, int *fd);
+/* For drain.c: opens a listener as at the start, on the main thread. 0 or -errno; ... */
+int worker_listen(const struct worker *worker, const struct worker_listener *listener, int *fd);
 /* ... on the worker's thread: begin to accept; a connection that was accepted. */
 void worker_accept(struct worker_listener *listener);
 void worker_take(struct worker_listener *listener, int fd);
