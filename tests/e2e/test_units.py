@@ -68,6 +68,6 @@ def test_user_and_folder_are_made(installed):
 
 def test_commands_of_the_units_are_what_the_programs_take(installed):
     unit = (installed / "usr/lib/systemd/system/mcseald.service").read_text()
-    for program in re.findall(r"(?m)^Exec\w+=(/\S+)", unit):
+    for program in re.findall(r"(?m)^Exec\w+=(/usr/sbin/\S+)", unit):
         assert (installed / program[1:]).exists(), program
     assert (installed / "usr/lib/modules-load.d/mcseal.conf").read_text().splitlines()[-1] == "tls"
