@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "tls/identity.h"
 #include "tls/paper.h"
+#include "tls/private_key.h"
 #include "tls/ticket.h"
 #include "tls/verdict.h"
 
@@ -42,16 +43,6 @@ static void fault(struct loading *loading, const char *file, const char *what)
 	loading->failed = true;
 }
 
-/* A key file may ask for a pass phrase; a daemon has nobody to ask. */
-static int no_pass_phrase(char *buffer, int size, int writing, void *argument)
-{
-	(void)buffer;
-	(void)size;
-	(void)writing;
-	(void)argument;
-	return -1;
-}
-
 static void check_dates(struct loading *loading, const X509 *certificate)
 {
 	const char *file = loading->files->certificate;
@@ -78,24 +69,19 @@ static void check_usage(struct loading *loading, X509 *certificate)
 			     : "not usable for a TLS client (extended key usage clientAuth)");
 }
 
-/* SSL_CTX_use_PrivateKey_file() compares with the certificate where both are of one kind. */
-static bool is_other_key(unsigned long code)
-{
-	return ERR_GET_LIB(code) == ERR_LIB_X509 &&
-	       ERR_GET_REASON(code) == X509_R_KEY_VALUES_MISMATCH;
-}
-
 static void load_key(struct loading *loading)
 {
 	SSL_CTX *context = loading->context->ssl_context;
-	const char *file = loading->files->key;
+	const char *name = loading->files->key;
+	char why[PRIVATE_KEY_WHY_SIZE];
+	EVP_PKEY *key = private_key_load(name, why);
 
-	bool usable = SSL_CTX_use_PrivateKey_file(context, file, SSL_FILETYPE_PEM) == 1;
-
-	if (!usable && !is_other_key(ERR_peek_last_error()))
-		fault(loading, file, "no usable PEM private key without pass phrase");
-	else if (!usable || SSL_CTX_check_private_key(context) != 1)
-		fault(loading, file, "not the key of the certificate");
+	if (key == NULL)
+		fault(loading, name, why);
+	else if (SSL_CTX_use_PrivateKey(context, key) != 1 ||
+		 SSL_CTX_check_private_key(context) != 1)
+		fault(loading, name, "not the key of the certificate");
+	EVP_PKEY_free(key);
 }
 
 static void load_certificate(struct loading *loading)
@@ -357,7 +343,6 @@ static int set_protocol(SSL_CTX *context)
 	SSL_CTX_set_mode(context, SSL_MODE_AUTO_RETRY);
 	arming_watch(context);
 	SSL_CTX_set_security_level(context, 2); /* RSA and DH from 2048 bits, SHA-2 */
-	SSL_CTX_set_default_passwd_cb(context, no_pass_phrase);
 	return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
 	       SSL_CTX_set_ciphersuites(context, SUITES_13) == 1 &&
 	       SSL_CTX_set_cipher_list(context, SUITES_12) == 1 &&
