@@ -7,6 +7,7 @@
 #include "tls/paper.h"
 #include "tls/private_key.h"
 #include "tls/ticket.h"
+#include "tls/tls_profile.h"
 #include "tls/verdict.h"
 
 #include <errno.h>
@@ -18,11 +19,6 @@
 #include <time.h>
 
 #define EXPIRY_WARNING_DAYS 30
-
-/* RFC 8446 B.4; CCM is left out, it has no kernel path worth having. */
-#define SUITES_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-#define SUITES_12 "ECDHE+AESGCM:ECDHE+CHACHA20"
-#define GROUPS    "X25519:P-256:P-384"
 
 struct loading {
 	struct tls_context *context;
@@ -69,6 +65,21 @@ static void check_usage(struct loading *loading, X509 *certificate)
 			     : "not usable for a TLS client (extended key usage clientAuth)");
 }
 
+/* OpenSSL says it of keys below 112 bits of security. */
+static void check_strength(struct loading *loading, const X509 *certificate)
+{
+	const struct tls_profile *profile = tls_profile_of(loading->files->tls_profile);
+	const EVP_PKEY *key = X509_get0_pubkey(certificate);
+	char text[128];
+
+	if (key == NULL || EVP_PKEY_get_security_bits(key) >= profile->strength)
+		return;
+	snprintf(text, sizeof(text),
+		 "its key of %d bits is too short for tls_profile = %s (RSA 3072, ECDSA 256)",
+		 EVP_PKEY_get_bits(key), profile->name);
+	fault(loading, loading->files->certificate, text);
+}
+
 static void load_key(struct loading *loading)
 {
 	SSL_CTX *context = loading->context->ssl_context;
@@ -97,6 +108,7 @@ static void load_certificate(struct loading *loading)
 	}
 	check_dates(loading, SSL_CTX_get0_certificate(context));
 	check_usage(loading, SSL_CTX_get0_certificate(context));
+	check_strength(loading, SSL_CTX_get0_certificate(context));
 	if (files->key != NULL)
 		load_key(loading);
 }
@@ -310,7 +322,9 @@ static int check_hello(SSL *ssl, int *alert, void *argument)
 	(void)argument;
 	if (tls_13 && offers_mcseal(ssl))
 		ticket_promise(ssl);
+	/* OpenSSL refuses versions itself. */
 	if (SSL_client_hello_get0_legacy_version(ssl) < TLS1_2_VERSION || tls_13 ||
+	    SSL_get_min_proto_version(ssl) > TLS1_2_VERSION ||
 	    SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_extended_master_secret, &bytes, &size) == 1)
 		return SSL_CLIENT_HELLO_SUCCESS;
 	peer->refusal = TLS_NO_EXTENDED_MASTER_SECRET;
@@ -332,7 +346,7 @@ static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_s
 	return SSL_TLSEXT_ERR_OK;
 }
 
-static int set_protocol(SSL_CTX *context)
+static bool set_protocol(SSL_CTX *context, const struct tls_profile *profile)
 {
 	SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
 					     SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE);
@@ -342,11 +356,7 @@ static int set_protocol(SSL_CTX *context)
 	SSL_CTX_set_read_ahead(context, 0);
 	SSL_CTX_set_mode(context, SSL_MODE_AUTO_RETRY);
 	arming_watch(context);
-	SSL_CTX_set_security_level(context, 2); /* RSA and DH from 2048 bits, SHA-2 */
-	return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
-	       SSL_CTX_set_ciphersuites(context, SUITES_13) == 1 &&
-	       SSL_CTX_set_cipher_list(context, SUITES_12) == 1 &&
-	       SSL_CTX_set1_groups_list(context, GROUPS) == 1;
+	return tls_profile_apply(profile, context);
 }
 
 static void set_role(struct tls_context *context)
@@ -415,7 +425,7 @@ int tls_context_new(const struct config *config, const struct config_credentials
 		context->tickets = ticket_store_new();
 	context->verdicts = verdict_store_new();
 	if (context->ssl_context == NULL || context->verdicts == NULL || context->name == NULL ||
-	    !set_protocol(context->ssl_context) ||
+	    !set_protocol(context->ssl_context, tls_profile_of(credentials->tls_profile)) ||
 	    (role == TLS_ROLE_EDGE && context->tickets == NULL)) {
 		tls_context_free(context);
 		return -ENOMEM;
