@@ -171,3 +171,20 @@ def test_key_of_another_certificate(tmp_path, token):
     status, text = check(tmp_path, mine, other.key)
     assert status == 1 and "not the key of the certificate" in text
 
+
+
+def test_confined(tmp_path, tmp_path_factory, monkeypatch):
+    """Landlock lets the daemon read the PIN again, wherever it is, and use the token."""
+    elsewhere = tmp_path_factory.mktemp("token")
+    token = Token(elsewhere, monkeypatch)
+    token.pin = tmp_path_factory.mktemp("pin") / "pin"
+    token.pin.write_text(PIN)
+    token.pin.chmod(0o600)
+    head = f'confine_folders = {{ "{elsewhere}" }}'
+    with lab.Site(tmp_path, pki=TokenPki(lab.Pki(tmp_path / "pki"), token), head=head) as site:
+        for _ in range(2):
+            assert ask_over_tls(site) == b"\0\0"
+            count = len(site.gateway.lines(r"\breloaded\b"))
+            os.kill(site.gateway.pid, signal.SIGHUP)
+            lab.wait_for(lambda was=count: len(site.gateway.lines(r"\breloaded\b")) > was,
+                         "reloaded", 10)
