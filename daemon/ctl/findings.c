@@ -106,15 +106,15 @@ static json_t *findings_of(char *text, bool ok)
 
 int findings_print(const char *text, bool ok, FILE *file)
 {
-	cleanup_free char *copy = strdup(text);
-	json_t *all = copy != NULL
-			      ? json_pack("{s:b, s:o}", "ok", ok, "findings", findings_of(copy, ok))
-			      : NULL;
+	char *copy = strdup(text);
+	json_t *list = copy != NULL ? findings_of(copy, ok) : NULL;
+	json_t *all = json_pack("{s:b, s:o}", "ok", ok, "findings", list);
 	int error = all == NULL ? -ENOMEM : 0;
 
 	if (error == 0 && (json_dumpf(all, file, JSON_INDENT(2) | JSON_PRESERVE_ORDER) < 0 ||
 			   fputc('\n', file) < 0))
 		error = -EIO;
 	json_decref(all);
+	free(copy);
 	return error;
 }
