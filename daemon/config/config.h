@@ -55,6 +55,16 @@ enum config_ktls {
 	CONFIG_KTLS_OFF,
 };
 
+/* What TLS may be made of: tls/tls_profile.h. */
+enum config_tls_profile {
+	CONFIG_TLS_COMPATIBLE,
+	CONFIG_TLS_NIST,
+	CONFIG_TLS_BSI_2026,
+	CONFIG_TLS_IPA_HIGH,
+	CONFIG_TLS_PROFILES,
+	CONFIG_TLS_DEFAULT = CONFIG_TLS_PROFILES, /* as the top level; only while it is read */
+};
+
 /* How an edge's connections are brought to it; docs/nft.md. */
 enum config_interception {
 	CONFIG_INTERCEPTION_REDIRECT, /* destination NAT to this machine, remembered by conntrack */
@@ -82,6 +92,7 @@ struct config_credentials {
 	char *key;         /* not readable by group or others */
 	char *ca;          /* trust anchors for the other end; never the system's bundle */
 	char *crl;         /* NULL = no revocation check (the check warns) */
+	enum config_tls_profile tls_profile; /* of the edge or gateway */
 };
 
 /* One port of a PLC. */
@@ -353,7 +364,8 @@ struct config {
 	char *control_socket; /* "": none */
 	enum config_at_expiry at_expiry;
 	enum config_crl_stale crl_stale;
-	bool reload_on_change; /* of the files that it names */
+	enum config_tls_profile tls_profile; /* of those that name none */
+	bool reload_on_change;               /* of the files that it names */
 	struct config_timeouts timeouts;
 	struct config_limits limits;
 	struct config_nft nft;

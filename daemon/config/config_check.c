@@ -585,12 +585,32 @@ static void check_listeners(const struct config *config, struct config_report *r
 	}
 }
 
+static void settle_profile(struct config_credentials *credentials, enum config_tls_profile general)
+{
+	if (credentials->tls_profile == CONFIG_TLS_DEFAULT)
+		credentials->tls_profile = general;
+}
+
+static void settle_profiles(struct config *config)
+{
+	for (size_t i = 0; i < config->gateway_count; i++)
+		settle_profile(&config->gateways[i].credentials, config->tls_profile);
+	for (size_t i = 0; i < config->edge_count; i++) {
+		struct config_edge *edge = &config->edges[i];
+
+		settle_profile(&edge->credentials, config->tls_profile);
+		for (size_t j = 0; j < edge->source_count; j++)
+			edge->sources[j].credentials.tls_profile = edge->credentials.tls_profile;
+	}
+}
+
 int config_check(struct config *config, struct config_report *report)
 {
 	if (config->edge_count == 0 && config->gateway_count == 0)
 		config_report_error(report, 0,
 				    "there is neither an edge nor a gateway, expected at least "
 				    "one of them");
+	settle_profiles(config);
 	check_plcs(config, report);
 	check_identities(config, report);
 	config_policy_check(config, report);

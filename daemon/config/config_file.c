@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file_access.h"
 #include "config/config_value.h"
+#include "config/key_uri.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -107,6 +108,47 @@ static int look_at_key(const struct config_place *place, const char *path, void 
 	return config_value_copy(path, value);
 }
 
+/* A file that somebody else will read. */
+static int look_at_secret(const struct config_place *place, const char *path)
+{
+	char *unused = NULL;
+	int error = look_at_key(place, path, (void *)&unused);
+
+	free(unused);
+	return error;
+}
+
+/* What a PKCS #11 URI names besides the key: the file of the PIN, and the token's module. */
+static int look_at_query(const struct config_place *place, const char *uri)
+{
+	char path[KEY_URI_MAX];
+	int error;
+
+	if (key_uri_query(uri, "pin-value", path, sizeof(path)) != -ENOENT)
+		return fault(place, "has its PIN in pin-value",
+			     "where everybody reads it, expected pin-source=file:/...");
+	error = key_uri_query(uri, "pin-source", path, sizeof(path));
+	if (error == -EINVAL)
+		return fault(place, "pin-source", "is no path, expected file:/...");
+	if (error == 0)
+		error = look_at_secret(place, path);
+	if (error != 0 && error != -ENOENT)
+		return error;
+	error = key_uri_query(uri, "module-path", path, sizeof(path));
+	if (error == -EINVAL || (error == 0 && access(path, R_OK) < 0))
+		return fault(place, error == 0 ? path : "module-path",
+			     "cannot be read, expected the token's PKCS #11 module: is its package "
+			     "installed?");
+	return 0;
+}
+
+static int read_key_uri(const struct config_place *place, const char *uri, void *value)
+{
+	int error = place->report->alone ? 0 : look_at_query(place, uri);
+
+	return error != 0 ? error : config_value_copy(uri, value);
+}
+
 /* "-----BEGIN CERTIFICATE-----" and what else OpenSSL takes: "TRUSTED ...", "X509 ...". */
 static bool is_certificate(const char *title)
 {
@@ -204,8 +246,18 @@ static int read_public(const struct config_place *place, const char *path, void 
 				    : look_at_public(place, path, value);
 }
 
+static int read_secret(const struct config_place *place, const char *path, void *value)
+{
+	return place->report->alone ? read_unseen(place, path, value)
+				    : look_at_key(place, path, value);
+}
+
 static int read_key(const struct config_place *place, const char *path, void *value)
 {
+	if (key_uri_is_pkcs11(path))
+		return read_key_uri(place, path, value);
+	if (key_uri_path(path) != NULL)
+		path = key_uri_path(path);
 	return place->report->alone ? read_unseen(place, path, value)
 				    : look_at_key(place, path, value);
 }
@@ -232,7 +284,7 @@ const struct config_type config_type_crl = PATH_TYPE(read_public);
 const struct config_type config_type_secret = {
 	.expected = "the path of a file with the password",
 	.size = sizeof(char *),
-	.read = read_key,
+	.read = read_secret,
 	.print = config_value_print_text,
 	.release = config_value_free_text,
 	.present = config_value_has_text,

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "config/config_option.h"
 #include "config/config_value.h"
+#include "config/key_uri.h"
 
 /* Options of all other types name nothing that is opened. */
 static const struct {
@@ -21,8 +22,23 @@ struct walk {
 	void *context;
 };
 
+/* What a key's URI names is opened as well. */
+static int visit_query(const struct walk *walk, const char *uri)
+{
+	static const char *const NAMES[] = {"pin-source", "module-path"};
+	char path[KEY_URI_MAX];
+	int result = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(NAMES) && result == 0; i++)
+		if (key_uri_query(uri, NAMES[i], path, sizeof(path)) == 0 && path[0] == '/')
+			result = walk->visit(walk->context, CONFIG_USE_READ, path);
+	return result;
+}
+
 static int visit(const struct walk *walk, enum config_use use, const char *path)
 {
+	if (path != NULL && key_uri_is_pkcs11(path))
+		return visit_query(walk, path);
 	return path != NULL && path[0] == '/' ? walk->visit(walk->context, use, path) : 0;
 }
 

@@ -45,6 +45,7 @@ _Static_assert(sizeof(enum config_confine) == sizeof(int), "config_confine is an
 _Static_assert(sizeof(enum config_protocol) == sizeof(int), "config_protocol is an int");
 _Static_assert(sizeof(enum config_dial) == sizeof(int), "config_dial is an int");
 _Static_assert(sizeof(enum config_password) == sizeof(int), "config_password is an int");
+_Static_assert(sizeof(enum config_tls_profile) == sizeof(int), "config_tls_profile is an int");
 _Static_assert(sizeof(enum config_at_expiry) == sizeof(int), "config_at_expiry is an int");
 _Static_assert(sizeof(enum config_crl_stale) == sizeof(int), "config_crl_stale is an int");
 _Static_assert(sizeof(enum config_audit_failure) == sizeof(int), "config_audit_failure is an int");
@@ -110,6 +111,24 @@ static const struct config_word passwords[] = {
 static const struct config_word audit_failures[] = {
 	{"refuse-writes", CONFIG_AUDIT_REFUSE_WRITES},
 	{"continue", CONFIG_AUDIT_CONTINUE},
+	{NULL, 0},
+};
+
+#define TLS_PROFILES                                                                               \
+	{"compatible", CONFIG_TLS_COMPATIBLE}, {"nist", CONFIG_TLS_NIST},                          \
+		{"bsi-2026", CONFIG_TLS_BSI_2026},                                                 \
+	{                                                                                          \
+		"ipa-high", CONFIG_TLS_IPA_HIGH                                                    \
+	}
+
+static const struct config_word tls_profiles[] = {
+	TLS_PROFILES,
+	{NULL, 0},
+};
+
+static const struct config_word listener_tls_profiles[] = {
+	{"default", CONFIG_TLS_DEFAULT},
+	TLS_PROFILES,
 	{NULL, 0},
 };
 
@@ -299,6 +318,8 @@ static const struct config_option gateway[] = {
 	CREDENTIALS(struct config_gateway, true),
 	{"ktls", &config_type_word, "default", AT(ktls), .words = listener_ktls},
 	{"sessions", &config_type_number, "0", AT(sessions), .minimum = 0, .maximum = 1000000},
+	{"tls_profile", &config_type_word, "default", AT(credentials.tls_profile),
+	 .words = listener_tls_profiles},
 	{"inspect", &config_type_flag, "yes", AT(inspect),
 	 .line_offset = offsetof(struct config_gateway, inspect_line)},
 	{"clients", &config_type_prefix, NULL, AT(clients), .list = true},
@@ -345,6 +366,8 @@ static const struct config_option edge[] = {
 	CREDENTIALS(struct config_edge, true),
 	{"ktls", &config_type_word, "default", AT(ktls), .words = listener_ktls},
 	{"sessions", &config_type_number, "0", AT(sessions), .minimum = 0, .maximum = 1000000},
+	{"tls_profile", &config_type_word, "default", AT(credentials.tls_profile),
+	 .words = listener_tls_profiles},
 };
 
 static const struct config_section edge_sections[] = {
@@ -381,6 +404,7 @@ static const struct config_option options[] = {
 	{"confine", &config_type_word, "yes", AT(confine), .words = confines},
 	{"confine_folders", &config_type_folder, NULL, AT(confine_folders), .list = true},
 	{"mark", &config_type_mark, "0x4d430001", AT(mark)},
+	{"tls_profile", &config_type_word, "compatible", AT(tls_profile), .words = tls_profiles},
 	{"at_expiry", &config_type_word, "warn", AT(at_expiry), .words = at_expiry},
 	{"crl_stale", &config_type_word, "refuse", AT(crl_stale), .words = crl_stale},
 	{"reload_on_change", &config_type_flag, "yes", AT(reload_on_change)},

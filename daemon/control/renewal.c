@@ -8,11 +8,12 @@
 #include "control/renewal.h"
 
 #include "base/error.h"
-#include "base/log.h"
+#include "config/config_files.h"
 #include "control/reload.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,8 +29,7 @@ struct mark {
 };
 
 struct look {
-	const char **files; /* the configuration's; NULL: it is kept */
-	struct mark *marks;
+	struct mark *marks; /* of the configuration's files, in the order of config_each_file() */
 	size_t count;
 };
 
@@ -43,72 +43,48 @@ struct renewal {
 
 static void clear(struct look *look)
 {
-	free(look->files);
 	free(look->marks);
 	*look = (struct look){0};
 }
 
-static void mark_file(struct look *look, const char *file)
+static int count_file(void *context, enum config_use use, const char *file)
 {
+	struct look *look = context;
+
+	(void)file;
+	look->count += use == CONFIG_USE_READ;
+	return 0;
+}
+
+static int mark_file(void *context, enum config_use use, const char *file)
+{
+	struct look *look = context;
 	struct mark *mark = &look->marks[look->count];
 	struct stat status;
 
-	if (file == NULL)
-		return;
-	look->files[look->count++] = file;
+	if (use != CONFIG_USE_READ)
+		return 0;
+	look->count++;
 	if (stat(file, &status) < 0)
-		return;
+		return 0;
 	mark->device = status.st_dev;
 	mark->inode = status.st_ino;
 	mark->size = status.st_size;
 	mark->modified = status.st_mtim;
 	mark->changed = status.st_ctim;
-}
-
-static void mark_credentials(struct look *look, const struct config_credentials *credentials)
-{
-	mark_file(look, credentials->certificate);
-	mark_file(look, credentials->key);
-	mark_file(look, credentials->ca);
-	mark_file(look, credentials->crl);
-}
-
-#define FILES_OF_CREDENTIALS 4
-
-static size_t most_files(const struct config *config)
-{
-	size_t sections = config->gateway_count + config->edge_count;
-
-	for (size_t i = 0; i < config->edge_count; i++)
-		sections += config->edges[i].source_count;
-	return sections * FILES_OF_CREDENTIALS + config->plc_count;
+	return 0;
 }
 
 /* False: no memory. */
 static bool take(struct look *look, const struct config *config)
 {
-	size_t most = most_files(config);
-
-	*look = (struct look){
-		.files = calloc(most + 1, sizeof(*look->files)),
-		.marks = calloc(most + 1, sizeof(*look->marks)),
-	};
-	if (look->files == NULL || look->marks == NULL) {
-		clear(look);
-		return false;
-	}
-	for (size_t i = 0; i < config->gateway_count; i++)
-		mark_credentials(look, &config->gateways[i].credentials);
-	for (size_t i = 0; i < config->edge_count; i++) {
-		const struct config_edge *edge = &config->edges[i];
-
-		mark_credentials(look, &edge->credentials);
-		for (size_t j = 0; j < edge->source_count; j++)
-			mark_credentials(look, &edge->sources[j].credentials);
-	}
-	for (size_t i = 0; i < config->plc_count; i++)
-		mark_file(look, config->plcs[i].remote_password_file);
-	return true;
+	*look = (struct look){.count = 0};
+	(void)config_each_file(config, count_file, look);
+	look->marks = calloc(look->count + 1, sizeof(*look->marks));
+	look->count = 0;
+	if (look->marks != NULL)
+		(void)config_each_file(config, mark_file, look);
+	return look->marks != NULL;
 }
 
 static bool same_time(const struct timespec *one, const struct timespec *other)
@@ -123,49 +99,58 @@ static bool same_mark(const struct mark *one, const struct mark *other)
 	       same_time(&one->changed, &other->changed);
 }
 
-/* The first file that is another than it was then; NULL: none. */
-static const char *difference(const struct look *now, const struct look *then)
+/* The number of the first file that is another than it was then; SIZE_MAX: none. */
+static size_t difference(const struct look *now, const struct look *then)
 {
 	for (size_t i = 0; i < now->count; i++)
 		if (i >= then->count || !same_mark(&now->marks[i], &then->marks[i]))
-			return now->files[i];
-	return NULL;
+			return i;
+	return SIZE_MAX;
+}
+
+struct search {
+	size_t left; /* until the file that is looked for */
+	char file[PATH_MAX];
+};
+
+static int find_file(void *context, enum config_use use, const char *file)
+{
+	struct search *search = context;
+
+	if (use == CONFIG_USE_READ && search->left-- == 0)
+		snprintf(search->file, sizeof(search->file), "%s", file);
+	return search->file[0] != '\0';
 }
 
 /* --- from time to time ----------------------------------------------------------------------- */
 
-/* Its marks; the names are those of a configuration that may go. */
 static void keep(struct look *place, struct look *look)
 {
 	clear(place);
-	place->marks = look->marks;
-	place->count = look->count;
-	look->marks = NULL;
-	clear(look);
+	*place = *look;
 }
 
 /* They are at rest, and others than those that were read last. What was seen before counts then. */
-static void read_again(struct renewal *renewal, struct look *look, const char *changed)
+static void read_again(struct renewal *renewal, struct look *look, size_t changed)
 {
-	char file[PATH_MAX];
+	struct search search = {.left = changed};
+	struct reload *reload = renewal->reload;
 
-	/* Its configuration may be gone before the line is written. */
-	snprintf(file, sizeof(file), "%s", changed);
-	keep(reload_files(renewal->reload, file, stderr) == 0 ? &renewal->in_force
-							      : &renewal->tried,
+	(void)config_each_file(reload->snapshot->config, find_file, &search);
+	keep(reload_files(reload, search.file, stderr) == 0 ? &renewal->in_force : &renewal->tried,
 	     look);
 }
 
 static void look_again(struct renewal *renewal)
 {
 	struct look look;
-	const char *changed;
+	size_t changed;
 
 	if (!take(&look, renewal->reload->snapshot->config))
 		return;
 	changed = difference(&look, &renewal->in_force);
-	if (changed != NULL && difference(&look, &renewal->last) == NULL &&
-	    difference(&look, &renewal->tried) != NULL)
+	if (changed != SIZE_MAX && difference(&look, &renewal->last) == SIZE_MAX &&
+	    difference(&look, &renewal->tried) != SIZE_MAX)
 		read_again(renewal, &look, changed);
 	else
 		keep(&renewal->last, &look);

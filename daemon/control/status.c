@@ -6,6 +6,7 @@
 #include "control/drains.h"
 #include "control/plant_view.h"
 #include "tls/digest.h"
+#include "tls/tls_profile.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -128,6 +129,17 @@ static json_t *certificate_of(const char *file, const struct tls_context *contex
 			 (json_int_t)((expires - now) / (24 * 3600)));
 }
 
+static json_t *tls_of(enum config_tls_profile chosen)
+{
+	const struct tls_profile *profile = tls_profile_of(chosen);
+	bool old = profile->oldest == TLS1_2_VERSION;
+
+	return json_pack("{s:s, s:s, s:s, s:s?, s:s, s:s?, s:i}", "profile", profile->name,
+			 "versions", tls_profile_versions(profile), "suites", profile->suites_13,
+			 "suites_tls12", old ? profile->suites_12 : NULL, "groups", profile->groups,
+			 "signatures", profile->signatures, "strength", profile->strength);
+}
+
 /* Takes `listener`, which may be NULL; says whether it takes connections. */
 static json_t *with_drain(json_t *listener, const struct drains *drains,
 			  const struct config_edge *edge, const struct config_gateway *gateway)
@@ -147,11 +159,13 @@ static json_t *gateways_of(const struct snapshot *snapshot, const struct drains 
 
 	for (size_t i = 0; i < snapshot->config->gateway_count; i++) {
 		const struct config_gateway *gateway = &snapshot->config->gateways[i];
-		json_t *one = json_pack("{s:s, s:o, s:b, s:o}", "name", gateway->name, "listen",
-					addresses_of(gateway->listen, gateway->listen_count),
-					"inspect", gateway->inspect, "certificate",
-					certificate_of(gateway->credentials.certificate,
-						       snapshot->gateways[i], now));
+		json_t *one =
+			json_pack("{s:s, s:o, s:b, s:o, s:o}", "name", gateway->name, "listen",
+				  addresses_of(gateway->listen, gateway->listen_count), "inspect",
+				  gateway->inspect, "tls", tls_of(gateway->credentials.tls_profile),
+				  "certificate",
+				  certificate_of(gateway->credentials.certificate,
+						 snapshot->gateways[i], now));
 
 		json_array_append_new(list, with_drain(one, drains, NULL, gateway));
 	}
@@ -183,8 +197,9 @@ static json_t *edges_of(const struct snapshot *snapshot, const struct drains *dr
 
 	for (size_t i = 0; i < snapshot->config->edge_count; i++) {
 		const struct config_edge *edge = &snapshot->config->edges[i];
-		json_t *one = json_pack("{s:s, s:o, s:o}", "name", edge->name, "listen",
-					addresses_of(edge->listen, edge->listen_count), "sources",
+		json_t *one = json_pack("{s:s, s:o, s:o, s:o}", "name", edge->name, "listen",
+					addresses_of(edge->listen, edge->listen_count), "tls",
+					tls_of(edge->credentials.tls_profile), "sources",
 					sources_of(snapshot, edge, now));
 
 		json_array_append_new(list, with_drain(one, drains, edge, NULL));

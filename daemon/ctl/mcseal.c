@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "ctl/call.h"
 #include "ctl/check.h"
+#include "ctl/findings.h"
 #include "ctl/doctor.h"
 #include "ctl/http.h"
 #include "ctl/learn.h"
@@ -87,12 +88,39 @@ static int run_metrics(const struct options *options)
 
 /* --- reload --------------------------------------------------------------------------------- */
 
+/* As control_command.c says it. */
+#define RELOAD_ENDS "not reloaded: all is as before"
+
+static int end_reload(int status, const char *text, bool ok)
+{
+	if (findings_print(text, ok, stdout) < 0)
+		return output_fail("reload", "out of memory");
+	return output_end() == EXIT_DONE ? status : EXIT_FAILED;
+}
+
+/* That it has begun and how it has ended is no finding. */
+static int tell_reload(struct call_answer *answer, bool done)
+{
+	char *text = done ? answer->body : answer->message;
+	char *first = strchr(text, '\n'), *last = strstr(text, RELOAD_ENDS);
+
+	if (last != NULL)
+		*last = '\0';
+	return end_reload(done ? EXIT_DONE : EXIT_FAILED, first != NULL ? first + 1 : "", done);
+}
+
 static int run_reload(const struct options *options)
 {
 	struct call_answer answer;
-	int status;
+	int status, error = call_daemon(options->socket, "reload", &answer);
 
-	if (call_daemon(options->socket, "reload", &answer) < 0)
+	if (options->json && (error == 0 || (answer.message != NULL &&
+					     strstr(answer.message, RELOAD_ENDS) != NULL))) {
+		status = tell_reload(&answer, error == 0);
+		call_answer_deinit(&answer);
+		return status;
+	}
+	if (error < 0)
 		status = output_unanswered(&answer);
 	else
 		status = output_body("stdout", stdout, &answer);
@@ -177,11 +205,11 @@ static const struct command COMMANDS[] = {
 	{"status", run_status, NULL, 0, {KEY_JSON}},
 	{"sessions", sessions_run, NULL, 1, {KEY_JSON, KEY_WATCH}},
 	{"metrics", run_metrics, NULL, 0, {KEY_OUTPUT, KEY_HTTP}},
-	{"reload", run_reload, NULL, 0, {0}},
+	{"reload", run_reload, NULL, 0, {KEY_JSON}},
 	{"drain", order_drain, NULL, 1, {KEY_TIMEOUT, KEY_UNDO, KEY_JSON}},
 	{"close", order_close, "a session's number", 1, {KEY_NOW, KEY_JSON}},
 	{"log-level", order_log_level, NULL, 1, {KEY_JSON}},
-	{"check", check_run, NULL, 1, {0}},
+	{"check", check_run, NULL, 1, {KEY_JSON}},
 	{"doctor", doctor_command, NULL, 0, {KEY_JSON, KEY_CONFIG, KEY_PLC}},
 	{"learn", run_learn, NULL, OPTIONS_ANY_WORDS, {KEY_REFUSED}},
 };

@@ -19,7 +19,7 @@ static const struct argp_option rows[] = {
 	{"socket", KEY_SOCKET, "PATH", 0, "the daemon's control_socket (" CONFIG_CONTROL_SOCKET ")",
 	 0},
 	{"json", KEY_JSON, NULL, 0,
-	 "status, sessions, close, drain, log-level, doctor: for programs", 1},
+	 "status, sessions, reload, close, drain, log-level, check, doctor: for programs", 1},
 	{"watch", KEY_WATCH, NULL, 0,
 	 "sessions: again and again, every SECONDS (2) that stand behind the command", 1},
 	{"now", KEY_NOW, NULL, 0, "close: in the middle of a request, if need be", 1},

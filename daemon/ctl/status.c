@@ -100,6 +100,15 @@ static void show_certificate(const json_t *of, FILE *file)
 		text_of(certificate, "expires"), days, days < 30 ? ", RENEW IT" : "");
 }
 
+static void show_tls(const json_t *listener, FILE *file)
+{
+	const json_t *tls = json_object_get(listener, "tls");
+
+	fprintf(file, "  %s (tls_profile = %s): %s; groups %s; keys of %lld bits of security\n",
+		text_of(tls, "versions"), text_of(tls, "profile"), text_of(tls, "suites"),
+		text_of(tls, "groups"), number_of(tls, "strength"));
+}
+
 static void show_gateway(const json_t *gateway, FILE *file)
 {
 	bool inspects = json_is_true(json_object_get(gateway, "inspect"));
@@ -109,6 +118,7 @@ static void show_gateway(const json_t *gateway, FILE *file)
 	fprintf(file, "%s\n",
 		inspects ? "" : " NOT INSPECTED: any holder of a certificate can stop its PLCs");
 	show_drain(gateway, file);
+	show_tls(gateway, file);
 	fprintf(file, "  ");
 	show_certificate(gateway, file);
 }
@@ -121,6 +131,7 @@ static void show_edge(const json_t *edge, FILE *file)
 	show_addresses(edge, file);
 	fprintf(file, "\n");
 	show_drain(edge, file);
+	show_tls(edge, file);
 	for (size_t i = 0; i < json_array_size(sources); i++) {
 		const json_t *source = json_array_get(sources, i);
 

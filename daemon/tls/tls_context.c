@@ -5,7 +5,9 @@
 #include "base/error.h"
 #include "tls/identity.h"
 #include "tls/paper.h"
+#include "tls/private_key.h"
 #include "tls/ticket.h"
+#include "tls/tls_profile.h"
 #include "tls/verdict.h"
 
 #include <errno.h>
@@ -17,11 +19,6 @@
 #include <time.h>
 
 #define EXPIRY_WARNING_DAYS 30
-
-/* RFC 8446 B.4; CCM is left out, it has no kernel path worth having. */
-#define SUITES_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-#define SUITES_12 "ECDHE+AESGCM:ECDHE+CHACHA20"
-#define GROUPS    "X25519:P-256:P-384"
 
 struct loading {
 	struct tls_context *context;
@@ -40,16 +37,6 @@ static void fault(struct loading *loading, const char *file, const char *what)
 		reason ? ": " : "", reason ? reason : "");
 	ERR_clear_error();
 	loading->failed = true;
-}
-
-/* A key file may ask for a pass phrase; a daemon has nobody to ask. */
-static int no_pass_phrase(char *buffer, int size, int writing, void *argument)
-{
-	(void)buffer;
-	(void)size;
-	(void)writing;
-	(void)argument;
-	return -1;
 }
 
 static void check_dates(struct loading *loading, const X509 *certificate)
@@ -78,24 +65,34 @@ static void check_usage(struct loading *loading, X509 *certificate)
 			     : "not usable for a TLS client (extended key usage clientAuth)");
 }
 
-/* SSL_CTX_use_PrivateKey_file() compares with the certificate where both are of one kind. */
-static bool is_other_key(unsigned long code)
+/* OpenSSL says it of keys below 112 bits of security. */
+static void check_strength(struct loading *loading, const X509 *certificate)
 {
-	return ERR_GET_LIB(code) == ERR_LIB_X509 &&
-	       ERR_GET_REASON(code) == X509_R_KEY_VALUES_MISMATCH;
+	const struct tls_profile *profile = tls_profile_of(loading->files->tls_profile);
+	const EVP_PKEY *key = X509_get0_pubkey(certificate);
+	char text[128];
+
+	if (key == NULL || EVP_PKEY_get_security_bits(key) >= profile->strength)
+		return;
+	snprintf(text, sizeof(text),
+		 "its key of %d bits is too short for tls_profile = %s (RSA 3072, ECDSA 256)",
+		 EVP_PKEY_get_bits(key), profile->name);
+	fault(loading, loading->files->certificate, text);
 }
 
 static void load_key(struct loading *loading)
 {
 	SSL_CTX *context = loading->context->ssl_context;
-	const char *file = loading->files->key;
+	const char *name = loading->files->key;
+	char why[PRIVATE_KEY_WHY_SIZE];
+	EVP_PKEY *key = private_key_load(name, why);
 
-	bool usable = SSL_CTX_use_PrivateKey_file(context, file, SSL_FILETYPE_PEM) == 1;
-
-	if (!usable && !is_other_key(ERR_peek_last_error()))
-		fault(loading, file, "no usable PEM private key without pass phrase");
-	else if (!usable || SSL_CTX_check_private_key(context) != 1)
-		fault(loading, file, "not the key of the certificate");
+	if (key == NULL)
+		fault(loading, name, why);
+	else if (SSL_CTX_use_PrivateKey(context, key) != 1 ||
+		 SSL_CTX_check_private_key(context) != 1)
+		fault(loading, name, "not the key of the certificate");
+	EVP_PKEY_free(key);
 }
 
 static void load_certificate(struct loading *loading)
@@ -111,6 +108,7 @@ static void load_certificate(struct loading *loading)
 	}
 	check_dates(loading, SSL_CTX_get0_certificate(context));
 	check_usage(loading, SSL_CTX_get0_certificate(context));
+	check_strength(loading, SSL_CTX_get0_certificate(context));
 	if (files->key != NULL)
 		load_key(loading);
 }
@@ -324,7 +322,9 @@ static int check_hello(SSL *ssl, int *alert, void *argument)
 	(void)argument;
 	if (tls_13 && offers_mcseal(ssl))
 		ticket_promise(ssl);
+	/* OpenSSL refuses versions itself. */
 	if (SSL_client_hello_get0_legacy_version(ssl) < TLS1_2_VERSION || tls_13 ||
+	    SSL_get_min_proto_version(ssl) > TLS1_2_VERSION ||
 	    SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_extended_master_secret, &bytes, &size) == 1)
 		return SSL_CLIENT_HELLO_SUCCESS;
 	peer->refusal = TLS_NO_EXTENDED_MASTER_SECRET;
@@ -346,7 +346,7 @@ static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_s
 	return SSL_TLSEXT_ERR_OK;
 }
 
-static int set_protocol(SSL_CTX *context)
+static bool set_protocol(SSL_CTX *context, const struct tls_profile *profile)
 {
 	SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
 					     SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE);
@@ -356,12 +356,7 @@ static int set_protocol(SSL_CTX *context)
 	SSL_CTX_set_read_ahead(context, 0);
 	SSL_CTX_set_mode(context, SSL_MODE_AUTO_RETRY);
 	arming_watch(context);
-	SSL_CTX_set_security_level(context, 2); /* RSA and DH from 2048 bits, SHA-2 */
-	SSL_CTX_set_default_passwd_cb(context, no_pass_phrase);
-	return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
-	       SSL_CTX_set_ciphersuites(context, SUITES_13) == 1 &&
-	       SSL_CTX_set_cipher_list(context, SUITES_12) == 1 &&
-	       SSL_CTX_set1_groups_list(context, GROUPS) == 1;
+	return tls_profile_apply(profile, context);
 }
 
 static void set_role(struct tls_context *context)
@@ -430,7 +425,7 @@ int tls_context_new(const struct config *config, const struct config_credentials
 		context->tickets = ticket_store_new();
 	context->verdicts = verdict_store_new();
 	if (context->ssl_context == NULL || context->verdicts == NULL || context->name == NULL ||
-	    !set_protocol(context->ssl_context) ||
+	    !set_protocol(context->ssl_context, tls_profile_of(credentials->tls_profile)) ||
 	    (role == TLS_ROLE_EDGE && context->tickets == NULL)) {
 		tls_context_free(context);
 		return -ENOMEM;

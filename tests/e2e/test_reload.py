@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Another configuration while sessions live: they go on under it, or end with a reason."""
+import json
 import os
+import re
 import signal
 import struct
 import threading
@@ -205,3 +207,51 @@ def test_revoked_since(tmp_path):
             ask_over_tls(site)
         line, = lab.wait_for(lambda: site.gateway.lines("peer-refused"), "the refusal")
         assert "certificate revoked" in line
+
+
+def findings(*words):
+    """Of a command with --json: exit status and the object that it prints."""
+    result = asked.mcseal(*words, "--json")
+    assert result.stderr == ""
+    return result.returncode, json.loads(result.stdout)
+
+
+def test_faults_for_programs(tmp_path):
+    """reload --json and check --json: the same findings, each with its place."""
+    with asked.Site(tmp_path, policies=POLICIES, rights='policy = "some"') as site:
+        config, key = site.gateway.config, site.gateway_credentials.key
+        good = config.read_text()
+        socket = ("--socket", site.control)
+        assert findings("check", config) == (0, {"ok": True, "findings": []})
+        assert findings(*socket, "reload") == (0, {"ok": True, "findings": []})
+        config.write_text(re.sub(r"\n\tcrl = .*", "", good))
+        for words in (("check", config), (*socket, "reload")):
+            status, told = findings(*words)
+            warning, = told["findings"]
+            assert (status, told["ok"], warning["severity"]) == (0, True, "warning")
+            assert warning["file"] == str(config) and "has no crl" in warning["message"]
+        config.write_text(good.replace("connections = 16", "connections = 0"))
+        key.chmod(0o644)
+        for words in (("check", config), (*socket, "reload")):
+            status, told = findings(*words)
+            assert status == 1 and told["ok"] is False
+            number, mode = told["findings"][:2]
+            assert set(number) == {"file", "line", "option", "severity", "message"}
+            line = good[:good.index("connections = 16")].count("\n") + 1
+            assert (number["file"], number["line"], number["option"], number["severity"]) == \
+                (str(config), line, "connections", "error")
+            assert mode["option"] == "key" and "is open to group or others" in mode["message"]
+        key.chmod(0o600)
+        # Of a file that is named: no line of the configuration.
+        config.write_text(good)
+        key.write_text("no key")
+        told = findings("check", config)[1]["findings"]
+        assert [(one["file"], one["line"], one["option"]) for one in told] == \
+            [(str(key), None, None)]
+        # And what stands in no file.
+        key.write_bytes(site.edge_credentials.key.read_bytes())
+        config.write_text(good.replace(f"127.0.0.1:{site.gateway_port}",
+                                       f"127.0.0.1:{lab.free_port()}"))
+        assert "not the key" in findings(*socket, "reload")[1]["findings"][0]["message"]
+    result = asked.mcseal("--socket", site.control, "reload", "--json")
+    assert result.returncode == 1 and result.stdout == "" and "mcseal: " in result.stderr

@@ -50,7 +50,8 @@ static inline int shell(const char *commands)
 static inline struct tls_context *context(enum tls_role role, const char *ca, const char *name)
 {
 	char certificate[128], key[128], anchors[128], crl[128];
-	struct config_credentials files = {certificate, key, anchors, crl};
+	struct config_credentials files = {
+		.certificate = certificate, .key = key, .ca = anchors, .crl = crl};
 	struct tls_context *made = NULL;
 
 	snprintf(certificate, sizeof(certificate), "%s/%s/issued/%s.pem", folder, ca, name);

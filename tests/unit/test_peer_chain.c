@@ -27,7 +27,8 @@ static X509 *read_certificate(const char *name)
 static struct tls_context *gateway(const char *ca, const char *crl)
 {
 	char certificate[128], key[128], anchors[128], list[128];
-	struct config_credentials files = {certificate, key, anchors, list};
+	struct config_credentials files = {
+		.certificate = certificate, .key = key, .ca = anchors, .crl = list};
 	struct tls_context *made = NULL;
 
 	papers_path(certificate, sizeof(certificate), "issued/gw.pem");

@@ -77,7 +77,8 @@ static inline const char *papers_path(char *path, size_t size, const char *name)
 static inline struct tls_context *papers_context(enum tls_role role, const char *name)
 {
 	char certificate[128], key[128], anchors[128], crl[128], file[64];
-	struct config_credentials files = {certificate, key, anchors, crl};
+	struct config_credentials files = {
+		.certificate = certificate, .key = key, .ca = anchors, .crl = crl};
 	struct tls_context *made = NULL;
 
 	snprintf(file, sizeof(file), "issued/%s.pem", name);
