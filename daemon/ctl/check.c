@@ -16,7 +16,7 @@
 #define TIME_ALLOWED (120 * CLOCK_SEC) /* a token may be slow */
 
 /* Its words for people, as findings. */
-static int run_for_programs(const char *path, char *const arguments[])
+static int run_for_programs(const char *path, const char *const arguments[])
 {
 	struct program_result result;
 	int error = program_run(path, arguments, clock_now() + TIME_ALLOWED, &result), status;
@@ -36,11 +36,11 @@ int check_run(const struct options *options)
 	char path[PROGRAM_PATH_SIZE];
 	char program[] = DAEMON, option[] = "--check", end_of_options[] = "--";
 	char *file = options->word_count > 0 ? options->words[0] : NULL;
-	char *const arguments[] = {program, option, end_of_options, file, NULL};
+	char *arguments[] = {program, option, end_of_options, file, NULL};
 
 	program_find(DAEMON, path);
 	if (options->json)
-		return run_for_programs(path, arguments);
+		return run_for_programs(path, (const char *const *)arguments);
 	execvp(path, arguments);
 	return output_fail(path, errno == ENOENT ? "is neither beside this program nor in PATH: is "
 						   "it installed?"
