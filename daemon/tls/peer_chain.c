@@ -297,20 +297,28 @@ void peer_chain_review(struct peer_chain *chain, const struct tls_context *conte
 	pthread_mutex_unlock(&store->lock);
 }
 
+static size_t hold_bucket(const struct bucket *bucket, struct peer_chain **chains)
+{
+	size_t count = 0;
+
+	for (struct peer_chain *chain = LIST_FIRST(bucket); chain != NULL;
+	     chain = LIST_NEXT(chain, entry)) {
+		chain->references++;
+		chains[count++] = chain;
+	}
+	return count;
+}
+
 /* References to all that are held; NULL: no memory, or none. */
 static struct peer_chain **hold_all(struct peer_chain_store *store, size_t *count)
 {
-	struct peer_chain **chains, *chain;
+	struct peer_chain **chains;
 
 	*count = 0;
 	pthread_mutex_lock(&store->lock);
 	chains = calloc(store->count + 1, sizeof(struct peer_chain *));
-	for (size_t i = 0; i < BUCKETS && chains != NULL; i++) {
-		LIST_FOREACH (chain, &store->buckets[i], entry) {
-			chain->references++;
-			chains[(*count)++] = chain;
-		}
-	}
+	for (size_t i = 0; i < BUCKETS && chains != NULL; i++)
+		*count += hold_bucket(&store->buckets[i], chains + *count);
 	pthread_mutex_unlock(&store->lock);
 	return chains;
 }
