@@ -9,9 +9,11 @@ import tempfile
 import lab
 
 # What the programs are linked with, and what the tests ask with.
-PACKAGES = ("systemd", "systemd-sysv", "dbus", "nftables", "libssl3", "liburing2", "libconfuse2",
+PACKAGES = ("systemd", "systemd-sysv", "dbus", "nftables", "liburing2", "libconfuse2",
             "libjansson4", "libsystemd0", "libseccomp2", "libnftnl11", "libmnl0",
             "libnetfilter-conntrack3", "python3-minimal", "openssl")
+# Supported releases, and what OpenSSL's library is called there.
+SUITES = {"bookworm": "libssl3", "trixie": "libssl3t64"}
 KEPT = lab.ROOT / "build" / "roots"
 # What systemd-nspawn forbids unless told otherwise: io_uring, and what mcseald confines itself by.
 CALLS = ("io_uring_setup io_uring_enter io_uring_register seccomp landlock_create_ruleset "
@@ -30,26 +32,30 @@ WantedBy=multi-user.target
 """
 
 
-def archive():
-    """The root as a tar file, made once: of this machine's own release, whose libraries we link."""
-    suite = platform.freedesktop_os_release()["VERSION_CODENAME"]
+def archive(suite):
+    """The root of a release as a tar file, made once."""
     path = KEPT / f"{suite}.tar"
     if not path.exists():
         KEPT.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=KEPT) as folder:
             made = pathlib.Path(folder) / path.name
-            lab.run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}",
-                    suite, made, timeout=600)
+            packages = ",".join((*PACKAGES, SUITES[suite]))
+            lab.run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", suite,
+                    made, timeout=600)
             made.rename(path)
     return path
 
 
 class Root:
-    """A folder that is such a root, removed at the end."""
+    """A folder that is such a root, removed at the end.
 
-    def __init__(self):
+    Of this machine's own release, unless another is named: its libraries are those we link.
+    """
+
+    def __init__(self, suite=None):
+        suite = suite or platform.freedesktop_os_release()["VERSION_CODENAME"]
         self.path = pathlib.Path(tempfile.mkdtemp(prefix="mcseal-root-"))
-        lab.run("tar", "-C", self.path, "-xf", archive(), timeout=120)
+        lab.run("tar", "-C", self.path, "-xf", archive(suite), timeout=120)
 
     def __enter__(self):
         return self
