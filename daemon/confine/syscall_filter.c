@@ -366,7 +366,7 @@ static int translate(scmp_filter_ctx filter, struct sock_fprog *program)
 
 static bool same(const struct sock_fprog *one, const struct sock_fprog *other)
 {
-	return one->len == other->len &&
+	return one->len > 0 && one->len == other->len &&
 	       memcmp(one->filter, other->filter, one->len * sizeof(*one->filter)) == 0;
 }
 

@@ -261,6 +261,11 @@ static void log_listen_failed(const struct address *address, int error)
 	log_end(&entry);
 }
 
+static const char *name_of(const struct worker_listener *listener)
+{
+	return listener->edge != NULL ? listener->edge->name : listener->gateway->name;
+}
+
 static int listen_on(struct worker *worker, const struct address *addresses, size_t count,
 		     const struct config_edge *edge, const struct config_gateway *gateway)
 {
@@ -271,8 +276,8 @@ static int listen_on(struct worker *worker, const struct address *addresses, siz
 		listener->address = addresses[i];
 		listener->edge = edge;
 		listener->gateway = gateway;
-		listener->passed = passed_find(worker->passed, &addresses[i],
-					       edge != NULL ? edge->name : gateway->name) >= 0;
+		listener->passed =
+			passed_find(worker->passed, &addresses[i], name_of(listener)) >= 0;
 		if (worker->number == 0 && !listener->passed)
 			error = claim(&addresses[i]);
 		if (error == 0)

@@ -46,10 +46,9 @@ static int add(struct paper_list *list, enum paper_kind kind, const char *file, 
 {
 	time_t ends = paper_time(end);
 	struct paper *paper = find(list, kind, file, name), *papers;
-	struct paper fresh = {.kind = kind, .begins = paper_time(begin), .ends = ends};
 
 	if (paper != NULL && paper->ends < ends) {
-		paper->begins = fresh.begins;
+		paper->begins = paper_time(begin);
 		paper->ends = ends;
 	}
 	if (paper != NULL || ends == 0)
@@ -58,14 +57,18 @@ static int add(struct paper_list *list, enum paper_kind kind, const char *file, 
 	if (papers == NULL)
 		return -ENOMEM;
 	list->papers = papers;
-	fresh.file = strdup(file);
-	fresh.name = strdup(name);
-	if (fresh.file == NULL || fresh.name == NULL) {
-		free(fresh.file);
-		free(fresh.name);
+	paper = &papers[list->count];
+	*paper = (struct paper){.kind = kind,
+				.begins = paper_time(begin),
+				.ends = ends,
+				.file = strdup(file),
+				.name = strdup(name)};
+	if (paper->file == NULL || paper->name == NULL) {
+		free(paper->file);
+		free(paper->name);
 		return -ENOMEM;
 	}
-	list->papers[list->count++] = fresh;
+	list->count++;
 	return 0;
 }
 
