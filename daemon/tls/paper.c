@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <openssl/x509.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,6 +42,16 @@ static struct paper *find(const struct paper_list *list, enum paper_kind kind, c
 	return NULL;
 }
 
+static int copy_names(struct paper *paper, const char *file, const char *name)
+{
+	if (asprintf(&paper->file, "%s", file) < 0)
+		return -ENOMEM;
+	if (asprintf(&paper->name, "%s", name) >= 0)
+		return 0;
+	free(paper->file);
+	return -ENOMEM;
+}
+
 static int add(struct paper_list *list, enum paper_kind kind, const char *file, const char *name,
 	       const ASN1_TIME *begin, const ASN1_TIME *end)
 {
@@ -58,16 +69,11 @@ static int add(struct paper_list *list, enum paper_kind kind, const char *file, 
 		return -ENOMEM;
 	list->papers = papers;
 	paper = &papers[list->count];
-	*paper = (struct paper){.kind = kind,
-				.begins = paper_time(begin),
-				.ends = ends,
-				.file = strdup(file),
-				.name = strdup(name)};
-	if (paper->file == NULL || paper->name == NULL) {
-		free(paper->file);
-		free(paper->name);
+	paper->kind = kind;
+	paper->begins = paper_time(begin);
+	paper->ends = ends;
+	if (copy_names(paper, file, name) < 0)
 		return -ENOMEM;
-	}
 	list->count++;
 	return 0;
 }
