@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 struct passed_socket {
@@ -40,8 +41,10 @@ static int look_at(struct passed_socket *socket, int fd, const char *name)
 		return -EINVAL;
 	if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return -EINVAL;
-	socket->name = strdup(name);
-	return socket->name != NULL ? 0 : -ENOMEM;
+	if (asprintf(&socket->name, "%s", name) >= 0)
+		return 0;
+	socket->name = NULL;
+	return -ENOMEM;
 }
 
 int passed_new(int first, size_t count, char *const *names, size_t *wrong, struct passed **out)
