@@ -118,7 +118,7 @@ static int look_at_secret(const struct config_place *place, const char *path)
 	return error;
 }
 
-/* What a PKCS #11 URI names besides the key: the file of the PIN, and the token's module. */
+/* What a token's URI names besides the key: the file of the PIN, and the token's module. */
 static int look_at_query(const struct config_place *place, const char *uri)
 {
 	char path[KEY_URI_MAX];
@@ -254,7 +254,7 @@ static int read_secret(const struct config_place *place, const char *path, void 
 
 static int read_key(const struct config_place *place, const char *path, void *value)
 {
-	if (key_uri_is_pkcs11(path))
+	if (key_uri_is_token(path))
 		return read_key_uri(place, path, value);
 	if (key_uri_path(path) != NULL)
 		path = key_uri_path(path);

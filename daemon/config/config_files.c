@@ -37,7 +37,7 @@ static int visit_query(const struct walk *walk, const char *uri)
 
 static int visit(const struct walk *walk, enum config_use use, const char *path)
 {
-	if (path != NULL && key_uri_is_pkcs11(path))
+	if (path != NULL && key_uri_is_token(path))
 		return visit_query(walk, path);
 	return path != NULL && path[0] == '/' ? walk->visit(walk->context, use, path) : 0;
 }

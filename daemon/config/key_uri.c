@@ -13,9 +13,14 @@ static const char *after(const char *text, const char *prefix)
 	return strncmp(text, prefix, length) == 0 ? text + length : NULL;
 }
 
-bool key_uri_is_pkcs11(const char *key)
+bool key_uri_is_tpm2(const char *key)
 {
-	return after(key, "pkcs11:") != NULL;
+	return after(key, "handle:") != NULL;
+}
+
+bool key_uri_is_token(const char *key)
+{
+	return after(key, "pkcs11:") != NULL || key_uri_is_tpm2(key);
 }
 
 static int digit(char c)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Private keys that are named by a URI instead of a path: pkcs11: (RFC 7512), and file:, which is
- * a path in other words. Text only: nothing is opened here.
+ * Private keys that are named by a URI instead of a path: pkcs11: (RFC 7512), handle: (a TPM 2.0),
+ * and file:, which is a path in other words. Text only: nothing is opened here.
  */
 #ifndef MCSEAL_CONFIG_KEY_URI_H
 #define MCSEAL_CONFIG_KEY_URI_H
@@ -12,8 +12,9 @@
 
 #define KEY_URI_MAX PATH_MAX
 
-/* "pkcs11:..." */
-bool key_uri_is_pkcs11(const char *key);
+/* "pkcs11:...", or "handle:0x81000001", a persistent key of a TPM 2.0 as tpm2-openssl calls it. */
+bool key_uri_is_token(const char *key);
+bool key_uri_is_tpm2(const char *key);
 /*
  * The query attribute `name` (behind the "?"), percent-decoded, and without "file:" in front. 0;
  * -ENOENT: there is none; -EINVAL: it is too long, or no text.

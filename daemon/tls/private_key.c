@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "config/key_uri.h"
+#include "tls/tpm_key.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,8 +22,10 @@
 #include <openssl/store.h>
 #include <openssl/ui.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #define PIN_SIZE 256
+#define ASK      "?pass" /* the provider tpm2 asks for a secret only then */
 
 static EVP_PKEY *refuse(char *why, const char *text, const char *detail)
 {
@@ -96,12 +99,12 @@ static int give_pin(char *buffer, int size, int writing, void *argument)
 
 /* --- OSSL_STORE ------------------------------------------------------------------------------ */
 
-static bool has_loader(void)
+static bool has_loader(const char *scheme)
 {
 	OSSL_STORE_LOADER *loader;
 
 	ERR_set_mark();
-	loader = OSSL_STORE_LOADER_fetch(NULL, "pkcs11", NULL);
+	loader = OSSL_STORE_LOADER_fetch(NULL, scheme, NULL);
 	ERR_pop_to_mark();
 	OSSL_STORE_LOADER_free(loader);
 	return loader != NULL;
@@ -112,7 +115,7 @@ static bool find_loader(const char *uri)
 {
 	char module[KEY_URI_MAX];
 
-	if (has_loader())
+	if (has_loader("pkcs11"))
 		return true;
 	/* pkcs11-provider is told of its module so, unless openssl.cnf does; before it is there. */
 	if (key_uri_query(uri, "module-path", module, sizeof(module)) == 0)
@@ -120,7 +123,7 @@ static bool find_loader(const char *uri)
 	ERR_set_mark();
 	(void)OSSL_PROVIDER_try_load(NULL, "pkcs11", 1);
 	ERR_pop_to_mark();
-	return has_loader();
+	return has_loader("pkcs11");
 }
 
 static EVP_PKEY *first_key(OSSL_STORE_CTX *store)
@@ -146,7 +149,9 @@ static EVP_PKEY *load_by_store(const char *uri, char *pin, char *why)
 	OSSL_STORE_CTX *store;
 	EVP_PKEY *key;
 
-	key_uri_bare(uri, bare, sizeof(bare)); /* what its query says is done */
+	key_uri_bare(uri, bare, sizeof(bare) - sizeof(ASK)); /* what its query says is done */
+	if (key_uri_is_tpm2(uri) && *pin != '\0')
+		memcpy(bare + strlen(bare), ASK, sizeof(ASK));
 	store = ui != NULL ? OSSL_STORE_open(bare, ui, pin, NULL, NULL) : NULL;
 	key = store != NULL ? first_key(store) : NULL;
 	(void)OSSL_STORE_close(store);
@@ -293,6 +298,68 @@ static EVP_PKEY *load_by_engine(const char *uri, char *pin, char *why)
 	return key;
 }
 
+/* --- a TPM 2.0 ------------------------------------------------------------------------------- */
+
+/*
+ * Kept for good: of one handle the library of the TPM has one object, however often it is asked
+ * for, and with the first key that is freed all others of that handle would be gone.
+ */
+struct tpm_handle {
+	SLIST_ENTRY(tpm_handle) entry;
+	EVP_PKEY *key;
+	char uri[];
+};
+
+static SLIST_HEAD(tpm_handles, tpm_handle) handles = SLIST_HEAD_INITIALIZER(handles);
+
+static struct tpm_handle *find_handle(const char *uri)
+{
+	struct tpm_handle *handle;
+
+	SLIST_FOREACH (handle, &handles, entry)
+		if (strcmp(handle->uri, uri) == 0)
+			break;
+	return handle;
+}
+
+static EVP_PKEY *new_handle(const char *uri, char *pin, char *why)
+{
+	struct tpm_handle *handle = calloc(1, sizeof(*handle) + strlen(uri) + 1);
+	EVP_PKEY *key;
+
+	if (handle == NULL)
+		return refuse(why, "out of memory", "");
+	tpm_key_lock();
+	key = load_by_store(uri, pin, why);
+	tpm_key_unlock();
+	handle->key = key != NULL ? tpm_key_new(key) : NULL;
+	if (key != NULL && handle->key == NULL)
+		(void)refuse(why, "no key of an elliptic curve", "no other kind is taken");
+	if (handle->key == NULL) {
+		free(handle);
+		return NULL;
+	}
+	memcpy(handle->uri, uri, strlen(uri) + 1);
+	SLIST_INSERT_HEAD(&handles, handle, entry);
+	return handle->key;
+}
+
+static EVP_PKEY *load_from_tpm(const char *uri, char *pin, char *why)
+{
+	struct tpm_handle *handle = find_handle(uri);
+	EVP_PKEY *key;
+
+	if (handle == NULL && !has_loader("handle") &&
+	    (OSSL_PROVIDER_try_load(NULL, "tpm2", 1) == NULL || !has_loader("handle")))
+		return refuse(why, "nothing here reads handle: keys",
+			      "install tpm2-openssl; is there a TPM 2.0 at /dev/tpmrm0, and may "
+			      "this user use it?");
+	key = handle != NULL ? handle->key : new_handle(uri, pin, why);
+	if (key != NULL)
+		EVP_PKEY_up_ref(key);
+	return key;
+}
+
 EVP_PKEY *private_key_load(const char *key, char why[PRIVATE_KEY_WHY_SIZE])
 {
 	char pin[PIN_SIZE];
@@ -300,11 +367,16 @@ EVP_PKEY *private_key_load(const char *key, char why[PRIVATE_KEY_WHY_SIZE])
 
 	*why = '\0';
 	ERR_clear_error();
-	if (!key_uri_is_pkcs11(key))
+	if (!key_uri_is_token(key))
 		return load_file(key, why);
 	if (!read_pin(key, pin, why))
 		return NULL;
-	loaded = find_loader(key) ? load_by_store(key, pin, why) : load_by_engine(key, pin, why);
+	if (key_uri_is_tpm2(key))
+		loaded = load_from_tpm(key, pin, why);
+	else if (find_loader(key))
+		loaded = load_by_store(key, pin, why);
+	else
+		loaded = load_by_engine(key, pin, why);
 	explicit_bzero(pin, sizeof(pin));
 	return loaded;
 }

@@ -56,6 +56,44 @@ class Token:
                 f"&pin-source=file:{pin or self.pin}")
 
 
+class Tpm:
+    """A simulated TPM 2.0 with a gateway's key that was made in it."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder = pathlib.Path(folder) / "tpm"
+        self.folder.mkdir()
+        port = lab.free_port()
+        self.place = f"swtpm:host=127.0.0.1,port={port}"
+        monkeypatch.setenv("TPM2TOOLS_TCTI", self.place)
+        monkeypatch.setenv("TPM2OPENSSL_TCTI", self.place)
+        self.process = lab.Process(
+            ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self.folder}", "--server",
+             f"type=tcp,port={port},bindaddr=127.0.0.1", "--ctrl",
+             f"type=tcp,port={lab.free_port()},bindaddr=127.0.0.1", "--flags",
+             "not-need-init,startup-clear"], self.folder / "swtpm.log")
+        lab.wait_for(lambda: "LISTEN" in lab.run("ss", "-Htln", f"sport = :{port}").stdout, "TPM")
+
+    def make(self, handle, *options):
+        file = self.folder
+        lab.run("tpm2_createprimary", "-Q", "-C", "o", "-G", "ecc", "-c", file / "primary")
+        lab.run("tpm2_create", "-Q", "-C", file / "primary", "-G", "ecc256", "-u", file / "public",
+                "-r", file / "private", *options)
+        lab.run("tpm2_flushcontext", "-t")
+        lab.run("tpm2_load", "-Q", "-C", file / "primary", "-u", file / "public", "-r",
+                file / "private", "-c", file / "key")
+        lab.run("tpm2_evictcontrol", "-Q", "-C", "o", "-c", file / "key", handle)
+        lab.run("tpm2_flushcontext", "-t")
+
+    def request(self, handle, secret):
+        """Signed by the key, as docs/mcseald.conf.md has it."""
+        request = self.folder / "gw.csr"
+        words = ("-passin", f"pass:{secret}") if secret else ()
+        lab.run("openssl", "req", "-provider", "tpm2", "-provider", "default", "-propquery",
+                "?provider=tpm2,tpm2.digest!=yes,tpm2.cipher!=yes", "-new", "-subj", "/CN=gw", "-key",
+                f"handle:{handle}" + ("?pass" if secret else ""), "-out", request, *words)
+        return request
+
+
 class TokenPki:
     """lab.Pki, as a site uses it, with the keys of gateway and edge in a token."""
 
@@ -188,3 +226,58 @@ def test_confined(tmp_path, tmp_path_factory, monkeypatch):
             os.kill(site.gateway.pid, signal.SIGHUP)
             lab.wait_for(lambda was=count: len(site.gateway.lines(r"\breloaded\b")) > was,
                          "reloaded", 10)
+
+
+# --- a TPM 2.0 ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tpm(tmp_path, monkeypatch):
+    it = Tpm(tmp_path, monkeypatch)
+    yield it
+    it.process.stop()
+
+
+class TpmPki(TokenPki):
+    """The gateway's key was made in a TPM and stays there."""
+
+    def gateway(self):
+        secret, extra = self.options
+        self.token.make("0x81000001", *(("-p", secret) if secret else ()))
+        request = self.token.request("0x81000001", secret)
+        mine = self.pki.gateway("gw", ("127.0.0.1",), (), "--csr", request)
+        assert not mine.key.exists()
+        return lab.Credentials(self.pki, mine.certificate, f"handle:0x81000001{extra}")
+
+    def edge(self, name):
+        return self.pki.edge(name)
+
+
+@pytest.mark.parametrize("secret", [None, "open sesame"], ids=["open", "with-a-secret"])
+def test_key_in_a_tpm(tmp_path, tpm, secret):
+    """Handshakes of both kinds of client, many at once, before and after a reload."""
+    extra = ""
+    if secret:
+        pin = tmp_path / "tpm-pin"
+        pin.write_text(secret + "\n")
+        pin.chmod(0o600)
+        extra = f"?pin-source=file:{pin}"
+    pki = TpmPki(lab.Pki(tmp_path / "pki", label="tpm"), tpm, secret, extra)
+    with lab.Site(tmp_path, pki=pki) as site:
+        for _ in range(2):
+            with concurrent.futures.ThreadPoolExecutor(4) as threads:
+                answers = list(threads.map(lambda _: ask_over_tls(site), range(12)))
+            assert set(answers) == {b"\0\0"}
+            with site.connect() as sock:
+                sock.sendall(READ)
+                assert lab.receive_frame(sock)[9:11] == b"\0\0"
+            count = len(site.gateway.lines(r"\breloaded\b"))
+            os.kill(site.gateway.pid, signal.SIGHUP)
+            lab.wait_for(lambda was=count: len(site.gateway.lines(r"\breloaded\b")) > was,
+                         "reloaded", 10)
+
+
+def test_no_such_handle(tmp_path, tpm):
+    mine = lab.Pki(tmp_path / "pki").gateway()
+    status, text = check(tmp_path, mine, "handle:0x81000009")
+    assert status == 1 and "no such key there" in text, text

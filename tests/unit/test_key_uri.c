@@ -13,11 +13,14 @@
 static void kinds(void **state)
 {
 	(void)state;
-	assert_true(key_uri_is_pkcs11("pkcs11:"));
-	assert_true(key_uri_is_pkcs11("pkcs11:token=a"));
-	assert_false(key_uri_is_pkcs11("/pkcs11:a"));
-	assert_false(key_uri_is_pkcs11("pkcs12:a"));
-	assert_false(key_uri_is_pkcs11(""));
+	assert_true(key_uri_is_token("pkcs11:"));
+	assert_true(key_uri_is_token("pkcs11:token=a"));
+	assert_true(key_uri_is_token("handle:0x81000001"));
+	assert_true(key_uri_is_tpm2("handle:0x81000001"));
+	assert_false(key_uri_is_tpm2("pkcs11:handle:"));
+	assert_false(key_uri_is_token("/pkcs11:a"));
+	assert_false(key_uri_is_token("pkcs12:a"));
+	assert_false(key_uri_is_token(""));
 }
 
 static void paths(void **state)
