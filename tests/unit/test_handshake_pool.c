@@ -186,15 +186,16 @@ static void one_source_leaves_room(void **state)
 		flood[i] = start_talking(150 * CLOCK_MS);
 	desk.source = 1;
 	good[0] = start_good();
-	run_until(1);
+	wait_for(good[0]);
 	expect(good[0], 0, "");
 	desk.source = 2;
 	good[1] = start_good();
-	run_until(2);
+	wait_for(good[1]);
 	expect(good[1], 0, "");
-	run_until(ARRAY_SIZE(flood) + 2);
-	for (size_t i = 0; i < ARRAY_SIZE(flood); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(flood); i++) {
+		wait_for(flood[i]);
 		expect(flood[i], -ETIMEDOUT, "peer did not finish in time");
+	}
 }
 
 /* The time of a handshake begins when its turn comes. */

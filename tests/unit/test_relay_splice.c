@@ -302,6 +302,7 @@ static int tear_down(void **state)
 	ring_free(line.worker.ring);
 	pipe_pool_free(line.worker.pipes);
 	plant_free(line.snapshot.plant);
+	admission_deinit(&line.counters.admission);
 	close(line.client);
 	close(line.plc);
 	assert_int_equal(count_descriptors(), line.open);

@@ -409,6 +409,7 @@ static int set_up(void **state)
 	atomic_init(&snapshot.references, 1);
 	new_plant();
 	memset(&kernel, 0, sizeof(kernel));
+	admission_deinit(&counters.admission);
 	memset(&counters, 0, sizeof(counters));
 	worker = (struct worker){
 		.ring = &fake, .capabilities = &capabilities, .counters = &counters};
@@ -424,6 +425,8 @@ static int tear_down(void **state)
 	(void)state;
 	assert_int_equal(worker.session_count, 0);
 	assert_int_equal(atomic_load(&counters.sessions), 0);
+	admission_deinit(&counters.admission);
+	memset(&counters.admission, 0, sizeof(counters.admission));
 	assert_int_equal(atomic_load(&snapshot.references), 1);
 	assert_int_equal(fake.timers.count, 0);
 	assert_int_equal(fake.armed_count, 0);
