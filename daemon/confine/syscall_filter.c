@@ -313,6 +313,7 @@ static int add_all(scmp_filter_ctx filter, uint32_t action, const int *calls, si
 
 static int add_conditional(scmp_filter_ctx filter)
 {
+	struct scmp_arg_cmp to_us = {0, SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0};
 	int error = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(CONDITIONAL) && error == 0; i++)
@@ -320,8 +321,7 @@ static int add_conditional(scmp_filter_ctx filter)
 					       CONDITIONAL[i].count, CONDITIONAL[i].conditions);
 	/* A signal to ourselves: abort(3). */
 	if (error == 0 && !SANITIZED)
-		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, CALL(tgkill), 1,
-					 SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+		error = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, CALL(tgkill), 1, &to_us);
 	return error;
 }
 
