@@ -328,7 +328,7 @@ enum config_crl_stale {
 struct config_limits {
 	unsigned int sessions;              /* 10000, whole daemon */
 	unsigned int sessions_per_source;   /* 5000; 0: as many as there may be at all */
-	unsigned int handshakes;            /* 512 in progress; more wait, sources in turn */
+	unsigned int handshakes;            /* 768 in progress; more wait, sources in turn */
 	unsigned int handshakes_per_source; /* 5000 in progress or waiting; 0: any number */
 	unsigned int frame;                 /* 8200 bytes */
 	/* Records under one key, then it is changed or the connection is closed: 2^24.5 */

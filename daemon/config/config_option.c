@@ -198,7 +198,7 @@ static const struct config_option limits[] = {
 	{"sessions", &config_type_number, "10000", AT(sessions), .minimum = 1, .maximum = 1000000},
 	{"sessions_per_source", &config_type_number, "5000", AT(sessions_per_source), .minimum = 0,
 	 .maximum = 1000000},
-	{"handshakes", &config_type_number, "512", AT(handshakes), .minimum = 1, .maximum = 65536},
+	{"handshakes", &config_type_number, "768", AT(handshakes), .minimum = 1, .maximum = 65536},
 	{"handshakes_per_source", &config_type_number, "5000", AT(handshakes_per_source),
 	 .minimum = 0, .maximum = 1000000},
 	{"frame", &config_type_number, "8200", AT(frame), .minimum = 256,

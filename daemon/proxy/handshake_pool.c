@@ -104,10 +104,15 @@ static void schedule_eviction(struct handshake_thread *thread)
 			oldest->begun + HANDSHAKE_POOL_PATIENCE);
 }
 
-static bool has_room(const struct handshake_thread *thread, unsigned int queue)
+/*
+ * An edge's clients take no share: what one of them waits for here, a gateway waits for there, and
+ * takes it for a peer that sends nothing.
+ */
+static bool has_room(const struct handshake_thread *thread, const struct handshake_job *job)
 {
 	return thread->in_progress < thread->limit &&
-	       thread->in_progress_of[queue] < thread->limit_of_source;
+	       (job->context->role == TLS_ROLE_EDGE ||
+		thread->in_progress_of[queue_of(job)] < thread->limit_of_source);
 }
 
 /* The one whose turn it is, taken from its queue; NULL: none may begin. */
@@ -117,7 +122,7 @@ static struct handshake_job *next_waiting(struct handshake_thread *thread)
 		unsigned int queue = ++thread->turn % QUEUES;
 		struct handshake_job *job = TAILQ_FIRST(&thread->waiting[queue]);
 
-		if (job == NULL || !has_room(thread, queue))
+		if (job == NULL || !has_room(thread, job))
 			continue;
 		TAILQ_REMOVE(&thread->waiting[queue], job, entry);
 		thread->waiting_count--;
@@ -390,7 +395,7 @@ static void received(struct message *message)
 	job->owner.complete = polled;
 	job->poll.owner = &job->owner;
 	/* Nobody of its own waits while it has room. */
-	if (has_room(thread, queue_of(job))) {
+	if (has_room(thread, job)) {
 		begin(thread, job);
 		return;
 	}
