@@ -9,8 +9,8 @@
  * that only sit there cannot shut others out for longer.
  *
  * Sources take turns: whoever asks by the thousand waits behind itself. One source has at most
- * three quarters of the places, so that the next one finds some free; an edge's clients have no such
- * share.
+ * three quarters of the places, so that the next one finds some free; an edge's clients have no
+ * such share.
  */
 #ifndef MCSEAL_PROXY_HANDSHAKE_POOL_H
 #define MCSEAL_PROXY_HANDSHAKE_POOL_H

@@ -52,7 +52,9 @@ def test_a_closed_loop_sleeps_no_more_than_without(tmp_path, engine):
         spared = [min(pair) for pair in zip(*(load(looking, *asked) for _ in range(3)))]
         asleep = load(sleeping, *asked)
     print(f"sleeps for an answer, edge and gateway: {spared}, without: {asleep}")
-    assert min(asleep) > 1.2  # for the client and for the PLC, sometimes for both at once
+    # For the client and for the PLC, sometimes for both at once. In a guest more often: an emulated
+    # processor runs the PLC between the daemon's writing and its looking.
+    assert min(asleep) > (0.5 if lab.KERNEL else 1.2)
     assert max(spared) < 1.1 * max(asleep)
     if os.cpu_count() == 1:
         assert min(spared) > 1.2  # nobody could send what is looked for

@@ -12,13 +12,12 @@ import pathlib
 import re
 import shutil
 import socket
-import subprocess
-import sys
 import tempfile
 
 import pytest
 
 import lab
+import pipe_pages
 
 KERNEL = os.environ.get("MCSEAL_KERNEL")
 KTLS = ["ktls", "aes-128-gcm", "aes-256-gcm", "chacha20-poly1305", "rekey", "whole-poll",
@@ -276,38 +275,8 @@ class Somebody(lab.Process):
                          uid=SOMEBODY, env={"ASAN_OPTIONS": leaks})
 
 
-# Takes pages of pipes as long as it gets any of full size, says so, and keeps them.
-GREEDY = """
-import fcntl, os, sys
-F_SETPIPE_SZ, F_GETPIPE_SZ = 1031, 1032
-kept = []
-while True:
-    kept.append(os.pipe())
-    if fcntl.fcntl(kept[-1][1], F_GETPIPE_SZ) < 65536:
-        break
-    try:
-        fcntl.fcntl(kept[-1][1], F_SETPIPE_SZ, 1048576)
-    except PermissionError:
-        pass
-print(len(kept), flush=True)
-sys.stdin.read()
-"""
-
-
-@contextlib.contextmanager
-def greedy():
-    """A program of that user with all the pipe pages of /proc/sys/fs/pipe-user-pages-soft."""
-    with subprocess.Popen([sys.executable, "-c", GREEDY], stdin=subprocess.PIPE, text=True,
-                          stdout=subprocess.PIPE, user=SOMEBODY, group=SOMEBODY, extra_groups=[]) as popen:
-        try:
-            assert int(popen.stdout.readline()) > 1
-            yield
-        finally:
-            popen.kill()
-
-
 def test_user_with_too_many_pipes(folder, pki):
-    with greedy():
+    with pipe_pages.taken(SOMEBODY):
         daemon = Somebody(folder, pki, text(pki))
         daemon.wait_text(r"\bready workers=", 10)
         with lab.stopping(daemon):

@@ -35,7 +35,7 @@ static void test_defaults(void **state)
 	assert_int_equal(config->timeouts.keepalive_count, 3);
 	assert_int_equal(config->timeouts.user_timeout, 20 * CLOCK_SEC);
 	assert_int_equal(config->limits.sessions, 10000);
-	assert_int_equal(config->limits.handshakes, 512);
+	assert_int_equal(config->limits.handshakes, 768);
 	assert_int_equal(config->limits.frame, CONFIG_FRAME_MAX_DEFAULT);
 	assert_int_equal(config->limits.key_records, 23726566);
 	assert_null(config->audit.file);
