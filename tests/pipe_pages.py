@@ -7,10 +7,11 @@ import contextlib
 import subprocess
 import sys
 
-# Takes pages as long as it gets a pipe of full size, gives some whole pipes back, says so, waits.
+# Takes pages as long as it gets a pipe of full size, gives the first ones back, says so, waits.
 GREEDY = """
 import fcntl, os, sys
 F_SETPIPE_SZ, F_GETPIPE_SZ = 1031, 1032
+first = [os.pipe() for _ in range(int(sys.argv[1]))]
 kept = []
 while True:
     kept.append(os.pipe())
@@ -20,11 +21,8 @@ while True:
         fcntl.fcntl(kept[-1][1], F_SETPIPE_SZ, 1048576)
     except PermissionError:
         pass
-small = kept.pop()
-whole = [pipe for pipe in kept if fcntl.fcntl(pipe[1], F_GETPIPE_SZ) == 65536]
-for pipe in whole[:int(sys.argv[1])]:
-    for end in pipe:
-        os.close(end)
+for end in sum(first, ()):
+    os.close(end)
 print(len(kept), flush=True)
 sys.stdin.read()
 """
@@ -37,7 +35,7 @@ def taken(user, but=0):
                           text=True, stdout=subprocess.PIPE, user=user, group=user,
                           extra_groups=[]) as popen:
         try:
-            assert int(popen.stdout.readline()) > but
+            assert int(popen.stdout.readline()) > 1
             yield
         finally:
             popen.kill()

@@ -108,7 +108,7 @@ static void tell_splice(struct examination *examination,
 				"from kernel TLS loses nothing");
 	else
 		examination_say(examination, FINDING_NOTE, "splice",
-				safe->there ? "sysctl fs.pipe-user-pages-soft=0"
+				safe->there ? "sysctl fs.pipe-user-pages-soft=65536"
 					    : "a newer kernel of the same series: apt-get update "
 					      "&& apt-get upgrade",
 				"%s: answers are copied instead",

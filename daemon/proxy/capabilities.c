@@ -146,7 +146,7 @@ static int size_of_pipe(int pipe, int wanted)
 /* Users with many pipes get small ones: /proc/sys/fs/pipe-user-pages-soft, pipe(7). */
 static void probe_pipes(struct capability_finding *finding)
 {
-	const int wanted = PIPE_SLOTS_MIN * (int)sysconf(_SC_PAGESIZE);
+	const int wanted = PIPE_SLOTS * (int)sysconf(_SC_PAGESIZE);
 	int ends[2], size;
 
 	if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0) {
@@ -156,7 +156,7 @@ static void probe_pipes(struct capability_finding *finding)
 	size = size_of_pipe(ends[1], wanted);
 	if (size < 0)
 		set_missing(finding, "pipe of %d slots: %s (fs.pipe-user-pages-soft)",
-			    PIPE_SLOTS_MIN, strerrordesc_np(-size));
+			    PIPE_SLOTS, strerrordesc_np(-size));
 	else
 		set_outcome(finding, "pipe", size < wanted ? -ENOBUFS : 0);
 	cleanup_close_fd(&ends[0]);

@@ -26,7 +26,7 @@ enum capability {
 	CAPABILITY_REKEY,       /* keys can be changed (6.14) */
 	CAPABILITY_WHOLE_POLL,  /* poll reports whole records only (not on 6.1) */
 	CAPABILITY_SAFE_SPLICE, /* splice from kernel TLS loses nothing when a pipe is full */
-	CAPABILITY_PIPES,       /* pipes of at least PIPE_SLOTS_MIN slots can be had */
+	CAPABILITY_PIPES,       /* pipes of PIPE_SLOTS slots can be had */
 	CAPABILITIES,
 };
 

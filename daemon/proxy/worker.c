@@ -12,7 +12,7 @@
 
 #define RECEIVE_BUFFERS 512 /* 2 MiB a worker, shared by its sessions for the moment of a recv */
 #define TRIM_FROM       64  /* sessions at once, after which unused memory is worth giving back */
-#define PIPES           64  /* 16 pages each when full; sessions hold one only for a frame */
+#define PIPES           64  /* of PIPE_SLOTS pages when full; sessions hold one for a frame only */
 #define CLAIM_TIME      (2 * CLOCK_SEC)
 #define CLAIM_PAUSE     20000 /* microseconds */
 #define ACCEPT_PAUSE    (100 * CLOCK_MS)
@@ -183,6 +183,21 @@ static bool busy(const struct worker *worker)
 	return !worker->stopping || worker->session_count > 0 || worker->owner.in_flight > 0;
 }
 
+/* Sessions that find no pipe free have their frames copied: right, but not what was asked for. */
+static int make_pipes(struct worker *worker)
+{
+	struct log_entry entry;
+	int error = pipe_pool_new(PIPES, &worker->pipes);
+
+	if (error < 0 || pipe_pool_size(worker->pipes) == PIPES)
+		return error;
+	log_begin(&entry, LOG_LEVEL_WARNING, "few-pipes");
+	log_field(&entry, "pipes", "%u", pipe_pool_size(worker->pipes));
+	log_field(&entry, "wanted", "%d", PIPES);
+	log_end(&entry);
+	return 0;
+}
+
 static void *run(void *argument)
 {
 	struct worker *worker = argument;
@@ -191,7 +206,7 @@ static void *run(void *argument)
 	worker->error = ring_new(worker->capabilities->loop, RECEIVE_BUFFERS, &worker->woken,
 				 &worker->ring);
 	if (worker->error == 0 && worker->capabilities->relay != RELAY_ENGINE_COPY)
-		worker->error = pipe_pool_new(PIPES, &worker->pipes);
+		worker->error = make_pipes(worker);
 	if (worker->error == 0) {
 		inbox_init(&worker->inbox, worker->ring);
 		allow_busy_poll(worker);

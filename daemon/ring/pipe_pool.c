@@ -39,9 +39,18 @@ static int share_records(struct pipe_pool *pool, unsigned int count)
 	return 0;
 }
 
+/*
+ * No more slots than are of use: all of them count, used or not, against what the user may have
+ * (fs.pipe-user-pages-soft, linux/fs/pipe.c), and every worker of every daemon has its pool.
+ */
 static bool has_slots(int fd)
 {
-	return fcntl(fd, F_GETPIPE_SZ) >= PIPE_SLOTS_MIN * (int)sysconf(_SC_PAGESIZE);
+	const int wanted = PIPE_SLOTS * (int)sysconf(_SC_PAGESIZE);
+	int size = fcntl(fd, F_GETPIPE_SZ);
+
+	if (size != wanted)
+		size = fcntl(fd, F_SETPIPE_SZ, wanted);
+	return size >= wanted;
 }
 
 /* False: a limit of descriptors or of pipe memory is met; more attempts would not help. */

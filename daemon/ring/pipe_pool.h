@@ -16,7 +16,7 @@
 #include <sys/queue.h>
 
 /* A frame of 8,200 bytes out of a peer's segments takes six; tiny segments are copied. */
-#define PIPE_SLOTS_MIN 8
+#define PIPE_SLOTS 8
 
 #define PIPE_RECORDS_MAGIC   0x6d637069 /* "mcpi" */
 #define PIPE_RECORDS_VERSION 1
@@ -46,9 +46,9 @@ struct pipe {
 struct pipe_pool;
 
 /*
- * `count` pipes, fewer where a limit is met (pipe_pool_size() tells): those of less than
- * PIPE_SLOTS_MIN slots, which the kernel hands out to a user with too many, are not kept. 0, even
- * with none at all, or -ENOMEM.
+ * `count` pipes of PIPE_SLOTS slots, fewer where a limit is met (pipe_pool_size() tells): the
+ * smaller ones that the kernel hands out to a user with too many are not kept. 0, even with none
+ * at all, or -ENOMEM.
  */
 int pipe_pool_new(unsigned int count, struct pipe_pool **pool);
 /* All pipes must have been given back. Accepts NULL. */

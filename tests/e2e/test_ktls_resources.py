@@ -190,7 +190,9 @@ def test_a_user_without_pipes_left(tmp_path):
         poor = tmp_path / "site" / "poor.conf"
         poor.write_text(text)
         os.chown(poor, SOMEBODY, SOMEBODY)
-        with lab.stopping(lab.Daemon(tmp_path / "site", text, name="poor", uid=SOMEBODY)):
+        daemon = lab.Daemon(tmp_path / "site", text, name="poor", uid=SOMEBODY)
+        with lab.stopping(daemon):
+            assert re.search(r"few-pipes pipes=[1-4] wanted=64$", daemon.text(), re.MULTILINE)
             with dial(port) as sock:
                 peer = Peer(sock, client_context(site.client_credentials)).handshake()
                 for _ in range(10):

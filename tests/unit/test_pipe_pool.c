@@ -77,8 +77,8 @@ static void the_records_are_shared(void **state)
 
 		assert_int_equal(record->session, taken ? 4711 : 0);
 		assert_int_equal(record->from, taken);
-		assert_int_equal(fcntl(record->read_end, F_GETPIPE_SZ),
-				 fcntl(record->write_end, F_GETPIPE_SZ));
+		assert_int_equal(fcntl(record->read_end, F_GETPIPE_SZ), PIPE_SLOTS * 4096);
+		assert_int_equal(fcntl(record->write_end, F_GETPIPE_SZ), PIPE_SLOTS * 4096);
 	}
 	pipe_pool_give(pool, pipe, true);
 	assert_int_equal(seen->records[0].session + seen->records[1].session, 0);
