@@ -18,7 +18,7 @@ class Root:
     """Programs run in it by chroot, in network and process namespaces of their own."""
 
     def __init__(self, folder, release, packages=(), architectures=("amd64",)):
-        self.folder = pathlib.Path(folder)
+        self.folder, self.release = pathlib.Path(folder), release
         main, security = archive.mirrors()
         suite = SUITES[release]
         signed = f"[signed-by={KEYRING}]"

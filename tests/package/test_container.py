@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -16,6 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import booted  # noqa: E402
 import lab  # noqa: E402
 
+MCPING = lab.BUILD / "mcping"
 CONTAINER = lab.ROOT / "tools" / "container"
 OPTIONS = ["--cap-drop", "all", "--cap-add", "NET_RAW", "--read-only", "--network", "host"]
 
@@ -31,10 +33,10 @@ class Store:
         return lab.run("buildah", *self.places, command, *words, timeout=400,
                        env={**os.environ, "BUILDAH_ISOLATION": "chroot"}).stdout.strip()
 
-    def podman(self, command, *words):
+    def podman(self, *words):
         # runc also runs where control groups are of the old kind, or of both.
-        return ["podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", *self.places,
-                command, *map(str, words)]
+        return [shutil.which("podman"), "--runtime", "runc", "--cgroup-manager", "cgroupfs",
+                *self.places, *map(str, words)]
 
     def run(self, *words):
         """With limits that any machine has to give."""
@@ -70,21 +72,25 @@ def store(storage, tmp_path_factory):  # pylint: disable=redefined-outer-name,un
         shutil.rmtree(it.folder, ignore_errors=True)
 
 
+def write_configuration(store, etc, text):
+    """As it is in /etc/mcseal of the image: files belong to its user, and paths are others."""
+    uid = int(lab.run(*store.run("--entrypoint", "id", "mcseal", "-u")).stdout)
+    assert uid != 0
+    for path in set(re.findall(r'= "(/[^"]+\.(?:pem|key))"', text)):
+        copy = shutil.copy(path, etc)
+        os.chown(copy, uid, uid)
+        text = text.replace(path, f"/etc/mcseal/{os.path.basename(path)}")
+    with open(f"{etc}/mcseald.conf", "w", encoding="ascii") as file:
+        file.write(text)
+    os.chmod(etc, 0o755)
+
+
 @pytest.fixture
 def site(store, tmp_path):
     """A site whose gateway was ended, and what the one in the container reads instead."""
     with lab.Site(tmp_path) as it, tempfile.TemporaryDirectory(prefix="mcseal-etc-") as etc:
         assert it.gateway.stop() == 0
-        uid = int(lab.run(*store.run("--entrypoint", "id", "mcseal", "-u")).stdout)
-        assert uid != 0
-        text = it.gateway.config.read_text()
-        for path in set(re.findall(r'= "(/[^"]+\.(?:pem|key))"', text)):
-            copy = shutil.copy(path, etc)
-            os.chown(copy, uid, uid)
-            text = text.replace(path, f"/etc/mcseal/{os.path.basename(path)}")
-        with open(f"{etc}/mcseald.conf", "w", encoding="ascii") as file:
-            file.write(text)
-        os.chmod(etc, 0o755)
+        write_configuration(store, etc, it.gateway.config.read_text())
         it.etc = etc
         yield it
 
@@ -114,7 +120,64 @@ def test_programs_inside(store):
                                               "--version")).stdout
 
 
-def test_compose_asks_for_no_more_than_the_test():
-    text = (CONTAINER / "compose.yaml").read_text()
-    assert re.findall(r"cap_add: \[(.*)\]", text) == ["NET_RAW", "NET_ADMIN"]
-    assert text.count("cap_drop: [ALL]") == 2 and "privileged" not in text
+class Composed:
+    """compose.yaml by Docker Compose, which asks podman, whose host has a namespace's network."""
+
+    def __init__(self, store, folder, network, etc):
+        self.socket = f"{store.folder}/podman.sock"
+        self.etc = etc
+        limits = folder / "containers.conf"  # what store.run() says
+        limits.write_text('[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n')
+        self.service = lab.Process(
+            ["nsenter", f"--net=/run/netns/{network}",
+             *store.podman("system", "service", "--time=0", f"unix://{self.socket}")],
+            folder / "podman.log", env={"CONTAINERS_CONF": str(limits)})
+        lab.wait_for(lambda: os.path.exists(self.socket), "podman's socket", 10)
+
+    def __call__(self, *words, **options):
+        return lab.run("docker-compose", "-p", "mcseal", "-f", CONTAINER / "compose.yaml", *words,
+                       timeout=120, env={**os.environ, "MCSEAL_ETC": self.etc,
+                                         "DOCKER_HOST": f"unix://{self.socket}"}, **options)
+
+
+GATEWAY = """
+nft {{ plc_networks = {{ "10.30.0.0/24" }} }}
+policy "everything" {{ allow = {{ read, write }} }}
+plc "press" {{ address = "10.30.0.10" port "5007" {{ }} }}
+identity "ana" {{ match = "uri:urn:mcseal:client:ana" plcs = "press" policy = "everything" }}
+gateway "plant" {{ listen = "10.20.0.2:8443" plc = "press"
+	{credentials}
+}}
+"""
+
+
+def ask(net, *words):
+    """D100 of the PLC, asked from the other side of the gateway's machine."""
+    return net.exec("edge", MCPING, *words, "read", "D100", check=False)
+
+
+def test_rules_and_daemon_by_compose(store, tmp_path):
+    """A gateway's machine: TLS comes through, plain text does not, and goes on not to."""
+    pki = lab.Pki(tmp_path / "pki")
+    mine, client = pki.gateway("gw", (lab.Net.GATEWAY4,)), pki.client("ana")
+    plain = "10.30.0.10:5007"
+    over_tls = ["10.20.0.2:8443", "--ca", pki.ca, "--cert", client.certificate, "--key", client.key]
+    with lab.Net() as net, tempfile.TemporaryDirectory(prefix="mcseal-etc-") as etc, \
+            lab.stopping(lab.Plc(tmp_path, "--set", "D100=17", listen=plain, netns=net.ns("plc"))):
+        write_configuration(store, etc, GATEWAY.format(credentials=mine.config()))
+        assert "17" in ask(net, plain).stdout
+        compose = Composed(store, tmp_path, net.ns("gateway"), etc)
+        with lab.stopping(compose.service):
+            try:
+                compose("up", "-d")
+                lab.wait_for(lambda: "ready workers=" in compose("logs", "mcseald").stdout,
+                             "the daemon", 30)
+                assert "17" in ask(net, *over_tls).stdout
+                assert ask(net, plain).returncode != 0
+                status = lab.run(*store.podman("exec", "mcseald", "mcseal", "status")).stdout
+                assert "10.20.0.2:8443" in status, status
+                assert "mcseal_guard" in net.exec("gateway", "nft", "list", "tables").stdout
+            finally:
+                print(compose("logs", check=False).stdout, compose("down", check=False).stdout)
+        assert ask(net, *over_tls).returncode != 0
+        assert ask(net, plain).returncode != 0

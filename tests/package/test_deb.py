@@ -104,18 +104,21 @@ def install(root, paths):
                     " ".join(f"/tmp/{path.name}" for path in paths), network=True)
 
 
-# A CA, a gateway and an edge before a simulated PLC, as the manual tells it, by the package's user.
-WHOLE_WAY = """
-cd /etc/mcseal
+MAKE_CERTIFICATES = """
 mcseal-pki -d /root/pki init
 mcseal-pki -d /root/pki gateway gw --ip 127.0.0.1
 mcseal-pki -d /root/pki edge office
+cd /etc/mcseal
 for name in gw office; do
 	install -m 0644 /root/pki/issued/$name.pem $name.pem
 	install -m 0400 -o mcseal /root/pki/issued/$name.key $name.key
 done
 install -m 0644 /root/pki/ca.pem /root/pki/crl.pem .
-cat > mcseald.conf <<'END'
+"""
+# A gateway and an edge before a simulated PLC, as the manual tells it, by the package's user.
+WHOLE_WAY = """
+cat > /etc/mcseal/mcseald.conf <<'END'
+HEAD
 control_socket = "/run/mcseal/control"
 mark = 0
 policy "everything" { allow = { read, write } }
@@ -123,7 +126,7 @@ plc "press-1" { address = "127.0.0.1" port "5007" { } }
 identity "office" { match = { "uri:urn:mcseal:edge:office" } role = edge plcs = { "press-1" } }
 gateway "plant" {
 	listen = { "127.0.0.1:5443" }
-	certificate = "/etc/mcseal/gw.pem"  key = "/etc/mcseal/gw.key"
+	certificate = "/etc/mcseal/gw.pem"  key = "GATEWAY_KEY"
 	ca = "/etc/mcseal/ca.pem"  crl = "/etc/mcseal/crl.pem"
 }
 edge "office" {
@@ -135,12 +138,12 @@ edge "office" {
 	route "plant" { destinations = { "127.0.0.1:5007" } gateways = { "127.0.0.1:5443" } }
 }
 END
-chmod 0644 mcseald.conf
+chmod 0644 /etc/mcseal/mcseald.conf
 install -d -o mcseal -g mcseal /run/mcseal
-as_mcseal="setpriv --reuid=mcseal --regid=mcseal --clear-groups --inh-caps=-all"
-$as_mcseal mcseald --check mcseald.conf
+as_mcseal="setpriv --reuid=mcseal --regid=mcseal --init-groups --inh-caps=-all"
+$as_mcseal mcseald --check /etc/mcseal/mcseald.conf
 mcplc --listen 127.0.0.1:5007 --set D100=17 >/tmp/mcplc.log 2>&1 &
-$as_mcseal mcseald mcseald.conf >/tmp/mcseald.log 2>&1 &
+$as_mcseal mcseald /etc/mcseal/mcseald.conf >/tmp/mcseald.log 2>&1 &
 tries=0
 until mcping 127.0.0.1:5008 read D100 1; do
 	tries=$((tries + 1))
@@ -150,6 +153,26 @@ done
 mcseal sessions
 mcseal status
 """
+# What OpenSSL reads a token with, which is not the same in both.
+READS_TOKENS = {"12": "libengine-pkcs11-openssl", "13": "pkcs11-provider"}
+PUT_KEY_INTO_TOKEN = """
+adduser --quiet mcseal softhsm
+as_mcseal="setpriv --reuid=mcseal --regid=mcseal --init-groups"
+cd /etc/mcseal
+echo 481516 >pin && chown mcseal pin && chmod 0400 pin
+openssl pkcs8 -topk8 -nocrypt -in gw.key -out gw.p8 && chown mcseal gw.p8
+$as_mcseal softhsm2-util --init-token --free --label plant --so-pin 00000000 --pin 481516
+$as_mcseal softhsm2-util --import gw.p8 --token plant --label gw --id 01 --pin 481516
+rm gw.p8 && mv gw.key /root/gw.key
+"""
+TOKEN_KEY = ("pkcs11:token=plant;object=gw;type=private"
+             "?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/mcseal/pin")
+
+
+def carry(root, key="/etc/mcseal/gw.key", head=""):
+    said = root.run(WHOLE_WAY.replace("GATEWAY_KEY", key).replace("HEAD", head))
+    assert re.search(r"D100\D+17\b", said), said
+    return said
 
 
 def test_life_of_the_packages(root, packages, newer):
@@ -163,9 +186,8 @@ def test_life_of_the_packages(root, packages, newer):
     assert "libssl" not in root.run("ldd /usr/sbin/mcseal-nft")
     verified = root.run("systemd-analyze verify --man=no mcseald.service", check=False)
     assert verified.returncode == 0, verified.stdout
-    said = root.run(WHOLE_WAY)
-    assert re.search(r"D100\D+17\b", said), said
-    assert f'version {version()}' in said or version() in said, said
+    root.run(MAKE_CERTIFICATES)
+    assert version() in carry(root)
 
     installed = root.run("cat /etc/mcseal/mcseald.conf")
     for path in newer.values():
@@ -173,7 +195,13 @@ def test_life_of_the_packages(root, packages, newer):
     root.run("dpkg --install " + " ".join(f"/tmp/{path.name}" for path in newer.values()))
     assert root.run("dpkg-query -Wf '${Version}' mcseal") == f"{version()}+newer"
     assert root.run("cat /etc/mcseal/mcseald.conf") == installed
-    assert re.search(r"D100\D+17\b", root.run(WHOLE_WAY.replace("mcseal-pki -d /root/pki", "true")))
+    carry(root)
+
+    root.run("apt-get -qq install --no-install-recommends -y adduser softhsm2 "
+             + READS_TOKENS[root.release], network=True)
+    root.run(PUT_KEY_INTO_TOKEN)
+    carry(root, TOKEN_KEY, 'confine_folders = { "/etc/softhsm", "/var/lib/softhsm" }')
+    root.run("mv /root/gw.key /etc/mcseal/")
 
     root.run("mkdir -p /var/log/mcseal && echo record >/var/log/mcseal/audit.jsonl")
     root.run("dpkg --remove mcseal mcseal-tools")
