@@ -155,8 +155,8 @@ static void probe_pipes(struct capability_finding *finding)
 	}
 	size = size_of_pipe(ends[1], wanted);
 	if (size < 0)
-		set_missing(finding, "pipe of %d slots: %s (fs.pipe-user-pages-soft)",
-			    PIPE_SLOTS, strerrordesc_np(-size));
+		set_missing(finding, "pipe of %d slots: %s (fs.pipe-user-pages-soft)", PIPE_SLOTS,
+			    strerrordesc_np(-size));
 	else
 		set_outcome(finding, "pipe", size < wanted ? -ENOBUFS : 0);
 	cleanup_close_fd(&ends[0]);
