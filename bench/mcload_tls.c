@@ -72,6 +72,8 @@ SSL_CTX *mcload_tls_context(const struct mcload_options *options, char *problem,
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
 	SSL_CTX_set_read_ahead(context, 1);
+	/* What its file holds is sent, as an edge or .NET does; OpenSSL would add the root. */
+	SSL_CTX_set_mode(context, SSL_MODE_NO_AUTO_CHAIN);
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	if (options->resume)
 		SSL_CTX_sess_set_new_cb(context, new_ticket);

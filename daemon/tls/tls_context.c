@@ -129,6 +129,27 @@ static void take_apart(X509_STORE *store)
 	}
 }
 
+/*
+ * What the file lacks between certificate and root is looked for among the CA certificates, once.
+ * Left to itself, OpenSSL builds and verifies that chain in each handshake, lists and all, and
+ * sends the root along, which is of no use to anybody (openssl/ssl/statem/statem_lib.c,
+ * ssl_add_cert_chain(); RFC 8446 4.4.2).
+ */
+static void complete_chain(struct loading *loading)
+{
+	SSL_CTX *context = loading->context->ssl_context;
+	STACK_OF(X509) *chain = NULL;
+
+	SSL_CTX_set_mode(context, SSL_MODE_NO_AUTO_CHAIN);
+	if (SSL_CTX_get0_certificate(context) == NULL ||
+	    SSL_CTX_get0_chain_certs(context, &chain) != 1 || sk_X509_num(chain) > 0)
+		return;
+	if (SSL_CTX_build_cert_chain(context, SSL_BUILD_CHAIN_FLAG_NO_ROOT |
+						      SSL_BUILD_CHAIN_FLAG_IGNORE_ERROR |
+						      SSL_BUILD_CHAIN_FLAG_CLEAR_ERROR) < 1)
+		fault(loading, loading->files->certificate, "its chain cannot be sent");
+}
+
 static void load_trust(struct loading *loading)
 {
 	const struct config_credentials *files = loading->files;
@@ -434,6 +455,7 @@ int tls_context_new(const struct config *config, const struct config_credentials
 	load_certificate(&loading);
 	load_trust(&loading);
 	load_crl(&loading);
+	complete_chain(&loading);
 	error = loading.failed ? -EINVAL : warn_of_ends(&loading);
 	if (error < 0) {
 		tls_context_free(context);

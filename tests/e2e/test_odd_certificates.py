@@ -119,6 +119,45 @@ def direct(site, version=None):
         return sock.version()
 
 
+class Bundled(Authority):
+    """The gateway's file holds its certificate alone; the CA file holds root and intermediate."""
+
+    def __init__(self, folder):
+        super().__init__(folder, USUAL, 2)
+        self.root = self.ca
+        self.ca = folder / "bundle.pem"
+        self.ca.write_text(self.issuer.certificate.read_text() + self.root.read_text())
+
+    def gateway(self):
+        mine = super().gateway()
+        mine.certificate.write_text((self.folder / "gw.one").read_text())
+        return mine
+
+
+def sent_by(site, root, version):
+    """Subjects of the certificates that the gateway sends, and whether the root is enough."""
+    client = site.client_credentials
+    said = lab.run("openssl", "s_client", "-connect", f"127.0.0.1:{site.gateway_port}", version,
+                   "-CAfile", root, "-no-CApath", "-no-CAstore", "-cert", client.certificate,
+                   "-cert_chain", client.certificate, "-key", client.key, "-showcerts",
+                   stdin=subprocess.DEVNULL).stdout
+    return (re.findall(r"^ *\d s:.*CN = (.*)$", said, re.MULTILINE),
+            "Verify return code: 0 (ok)" in said)
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_chain_that_is_sent(tmp_path, version):
+    """What is between certificate and root, from whichever file; never the root."""
+    bundled = Bundled(tmp_path / "bundled")
+    with lab.Site(tmp_path / "1", pki=bundled) as site:
+        assert sent_by(site, bundled.root, version) == (["gw", "Plant CA 1"], True)
+    whole = Authority(tmp_path / "whole", USUAL, 2)
+    with lab.Site(tmp_path / "2", pki=whole) as site:
+        assert sent_by(site, whole.ca, version) == (["gw", "Plant CA 1"], True)
+    with lab.Site(tmp_path / "3") as site:
+        assert sent_by(site, site.pki.ca, version)[0] == ["gw"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_chain(tmp_path, authorities, kind):
     """Through the edge, and directly with TLS 1.3 and 1.2; the chain is longer than a record."""
