@@ -7,8 +7,9 @@
  * both sides, as if it had just been sent: chain, dates, revocation, usage, name or identity. What
  * does not pass leads to a full handshake, whose alert and log line say why.
  *
- * The gateway keeps nothing: its tickets are sealed with random keys of its context, which are
- * gone with it (a restart, a reload). The edge keeps the last session of each gateway in memory.
+ * Both ends keep sessions in memory, with their context: a restart or a reload forgets them. The
+ * edge has the last of each gateway, the gateway the last ones at all; a ticket is the random name
+ * by which it knows one (RFC 8446 4.6.1: "a database lookup key").
  */
 #ifndef MCSEAL_TLS_TICKET_H
 #define MCSEAL_TLS_TICKET_H
@@ -22,24 +23,26 @@ struct tls_context;
 struct tls_peer;
 
 #define TICKET_LIFETIME 3600 /* seconds; then a full handshake is due */
-#define TICKET_SLOTS    64   /* gateways of which one context remembers a session */
+#define TICKET_SLOTS    64   /* gateways of which an edge remembers a session */
+#define TICKET_ISSUED   512  /* sessions that a gateway remembers, of some 8 KiB each */
+
+/* Sessions; the one kept longest makes room. Any thread. */
+struct ticket_store;
+
+/* For `size` sessions. NULL without memory. */
+struct ticket_store *ticket_store_new(size_t size);
+/* Accepts NULL. */
+void ticket_store_free(struct ticket_store *store);
 
 /* --- gateway --- */
 
-/* Takes tickets back, made for nobody so far. `context` outlives every SSL object. */
+/* Takes tickets back from edges (struct tls_peer). `context` outlives every SSL object. */
 void ticket_accept(SSL_CTX *ssl_context, struct tls_context *context);
-/* From the ClientHello callback: this client is an edge and gets one if it shakes hands fully. */
+/* In a full handshake, when the client is known to be an edge: it gets one. */
 void ticket_promise(SSL *ssl);
 
 /* --- edge --- */
 
-/* Sessions by gateway and expected name. Any thread. */
-struct ticket_store;
-
-/* NULL without memory. */
-struct ticket_store *ticket_store_new(void);
-/* Accepts NULL. */
-void ticket_store_free(struct ticket_store *store);
 /* Tickets that come in are noted in the struct tls_peer of their SSL object. */
 void ticket_collect(SSL_CTX *ssl_context);
 

@@ -267,8 +267,13 @@ static bool judge(const struct tls_context *context, X509_STORE_CTX *store, stru
 static int verify_peer(X509_STORE_CTX *store, void *argument)
 {
 	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+	struct tls_peer *peer = SSL_get_app_data(ssl);
 
-	return judge(argument, store, SSL_get_app_data(ssl)) ? 1 : 0;
+	if (!judge(argument, store, peer))
+		return 0;
+	if (peer->edge)
+		ticket_promise(ssl);
+	return 1;
 }
 
 /* Set up as OpenSSL does for a certificate that has just come in. */
@@ -341,8 +346,7 @@ static int check_hello(SSL *ssl, int *alert, void *argument)
 	size_t size;
 
 	(void)argument;
-	if (tls_13 && offers_mcseal(ssl))
-		ticket_promise(ssl);
+	peer->edge = tls_13 && offers_mcseal(ssl);
 	/* OpenSSL refuses versions itself. */
 	if (SSL_client_hello_get0_legacy_version(ssl) < TLS1_2_VERSION || tls_13 ||
 	    SSL_get_min_proto_version(ssl) > TLS1_2_VERSION ||
@@ -442,12 +446,12 @@ int tls_context_new(const struct config *config, const struct config_credentials
 	context->name = strdup(where);
 	context->ssl_context =
 		SSL_CTX_new(role == TLS_ROLE_GATEWAY ? TLS_server_method() : TLS_client_method());
-	if (role == TLS_ROLE_EDGE)
-		context->tickets = ticket_store_new();
+	context->tickets =
+		ticket_store_new(role == TLS_ROLE_GATEWAY ? TICKET_ISSUED : TICKET_SLOTS);
 	context->verdicts = verdict_store_new();
-	if (context->ssl_context == NULL || context->verdicts == NULL || context->name == NULL ||
-	    !set_protocol(context->ssl_context, tls_profile_of(credentials->tls_profile)) ||
-	    (role == TLS_ROLE_EDGE && context->tickets == NULL)) {
+	if (context->ssl_context == NULL || context->verdicts == NULL || context->tickets == NULL ||
+	    context->name == NULL ||
+	    !set_protocol(context->ssl_context, tls_profile_of(credentials->tls_profile))) {
 		tls_context_free(context);
 		return -ENOMEM;
 	}

@@ -37,6 +37,7 @@ struct tls_peer {
 	char subject[256];                      /* of its certificate, good or bad; "" = none */
 	char serial[48];
 	struct arming_notes notes;
+	bool edge;               /* gateway only: an edge of ours, by what it offers */
 	SSL_SESSION *ticket;     /* edge only: a copy of what the gateway gave for the next time */
 	X509 *certificate;       /* that was found good, a reference, ... */
 	STACK_OF(X509) * others; /* ... and what came with it; NULL: nothing */
@@ -47,8 +48,8 @@ struct tls_context {
 	char *name;      /* that of its edge or gateway: `where` of tls_context_new() */
 	uint64_t number; /* no two have the same, and none 0 */
 	enum tls_role role;
-	const struct config *config;  /* identities; outlives the context */
-	struct ticket_store *tickets; /* edge only */
+	const struct config *config; /* identities; outlives the context */
+	struct ticket_store *tickets;
 	struct verdict_store *verdicts;
 };
 

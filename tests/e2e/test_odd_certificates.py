@@ -172,6 +172,8 @@ def test_chain(tmp_path, authorities, kind):
         lines = site.gateway.lines("session-open")
         assert [re.search(r"identity=(\S+)", line).group(1) for line in lines] == \
             ["edge-office"] * 2 + ["ana"] * 2
+        assert [re.search(r"resumed=(\S+)", line).group(1) for line in lines] == \
+            ["no", "yes", "no", "no"]
         if kind == "windows":
             # In the log as people know it, and in one piece.
             assert not site.gateway.lines("peer-refused")

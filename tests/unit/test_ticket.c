@@ -229,6 +229,30 @@ static void store_is_bounded(void **state)
 	assert_false(resumes(contexts, NULL, 1));
 }
 
+static void forget(uint16_t port)
+{
+	struct address gateway;
+
+	assert_int_equal(address_parse_host("127.0.0.1", port, &gateway), 0);
+	ticket_drop(contexts[EDGE], &gateway, NULL);
+}
+
+/* Of the gateway, too: whoever makes many full handshakes takes the place of those before. */
+static void gateway_forgets_the_oldest(void **state)
+{
+	(void)state;
+	assert_false(resumes(contexts, NULL, 1));
+	for (unsigned int i = 1; i < TICKET_ISSUED; i++) {
+		forget(2);
+		assert_false(resumes(contexts, NULL, 2));
+	}
+	assert_true(resumes(contexts, NULL, 1));
+	forget(2);
+	assert_false(resumes(contexts, NULL, 2));
+	assert_false(resumes(contexts, NULL, 1));
+	assert_true(resumes(contexts, NULL, 2));
+}
+
 /* A gateway that was restarted, or its neighbour behind the same address, knows no such ticket. */
 static void unknown_ticket_means_full_handshake(void **state)
 {
@@ -547,6 +571,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(sessions_belong_to_gateway_and_name, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(store_is_bounded, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(gateway_forgets_the_oldest, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(unknown_ticket_means_full_handshake, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(old_ticket_is_not_offered, set_up, tear_down),
