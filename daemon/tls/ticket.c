@@ -109,6 +109,8 @@ static bool copy_out(const struct kept *kept, struct slot *copy)
 	copy->kept = (struct kept){.session = SSL_SESSION_dup(kept->session),
 				   .chain = references(kept->chain),
 				   .since = kept->since};
+	if (copy->kept.session == NULL)
+		clear(copy);
 	return copy->kept.session != NULL;
 }
 
@@ -131,23 +133,21 @@ static bool is_called(const SSL_SESSION *session, const unsigned char *id, unsig
 	return size > 0 && size == id_size && CRYPTO_memcmp(mine, id, size) == 0;
 }
 
-/* Before the ticket goes out. OpenSSL knows no way to give none here: without memory it is void. */
+/* Before the ticket goes out. It cannot be held back here: without memory it is void. */
 static int remember(SSL *ssl, void *argument)
 {
 	const struct tls_context *context = argument;
-	SSL_SESSION *session = SSL_SESSION_dup(SSL_get_session(ssl));
-	struct slot fresh = {.kept = {.session = session,
+	struct slot fresh = {.kept = {.session = SSL_SESSION_dup(SSL_get_session(ssl)),
 				      .chain = references(SSL_get_peer_cert_chain(ssl)),
 				      .since = time(NULL)}};
-
 	const unsigned char *id;
 	unsigned int size;
 
-	if (session == NULL) {
+	if (fresh.kept.session == NULL) {
 		clear(&fresh);
 		return 1;
 	}
-	id = SSL_SESSION_get_id(session, &size);
+	id = SSL_SESSION_get_id(fresh.kept.session, &size);
 	fresh.id = beginning(id, size);
 	pthread_mutex_lock(&context->tickets->lock);
 	put(context->tickets, NULL, &fresh);
