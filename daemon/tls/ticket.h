@@ -24,7 +24,7 @@ struct tls_peer;
 
 #define TICKET_LIFETIME 3600 /* seconds; then a full handshake is due */
 #define TICKET_SLOTS    64   /* gateways of which an edge remembers a session */
-#define TICKET_ISSUED   512  /* sessions that a gateway remembers, of some 8 KiB each */
+#define TICKET_ISSUED   512  /* sessions that a gateway remembers, of 6 KiB each */
 
 /* Sessions; the one kept longest makes room. Any thread. */
 struct ticket_store;
