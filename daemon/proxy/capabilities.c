@@ -133,32 +133,21 @@ static void probe_uring(struct capability_finding *findings)
 	set_outcome(&findings[CAPABILITY_URING_SPLICE], step, error);
 }
 
-/* Bytes of the pipe, made larger where it is too small. -errno. */
-static int size_of_pipe(int pipe, int wanted)
-{
-	int size = fcntl(pipe, F_GETPIPE_SZ);
-
-	if (size >= 0 && size < wanted)
-		size = fcntl(pipe, F_SETPIPE_SZ, wanted);
-	return size < 0 ? -errno : size;
-}
-
 /* Users with many pipes get small ones: /proc/sys/fs/pipe-user-pages-soft, pipe(7). */
 static void probe_pipes(struct capability_finding *finding)
 {
-	const int wanted = PIPE_SLOTS * (int)sysconf(_SC_PAGESIZE);
-	int ends[2], size;
+	int ends[2], error;
 
 	if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0) {
 		set_outcome(finding, "pipe", -errno);
 		return;
 	}
-	size = size_of_pipe(ends[1], wanted);
-	if (size < 0)
+	error = pipe_set_slots(ends[1]);
+	if (error == -EPERM)
 		set_missing(finding, "pipe of %d slots: %s (fs.pipe-user-pages-soft)", PIPE_SLOTS,
-			    strerrordesc_np(-size));
+			    strerrordesc_np(-error));
 	else
-		set_outcome(finding, "pipe", size < wanted ? -ENOBUFS : 0);
+		set_outcome(finding, "pipe", error);
 	cleanup_close_fd(&ends[0]);
 	cleanup_close_fd(&ends[1]);
 }

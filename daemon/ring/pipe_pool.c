@@ -43,14 +43,16 @@ static int share_records(struct pipe_pool *pool, unsigned int count)
  * No more slots than are of use: all of them count, used or not, against what the user may have
  * (fs.pipe-user-pages-soft, linux/fs/pipe.c), and every worker of every daemon has its pool.
  */
-static bool has_slots(int fd)
+int pipe_set_slots(int fd)
 {
 	const int wanted = PIPE_SLOTS * (int)sysconf(_SC_PAGESIZE);
 	int size = fcntl(fd, F_GETPIPE_SZ);
 
-	if (size != wanted)
+	if (size >= 0 && size != wanted)
 		size = fcntl(fd, F_SETPIPE_SZ, wanted);
-	return size >= wanted;
+	if (size < 0)
+		return -errno;
+	return size < wanted ? -ENOBUFS : 0;
 }
 
 /* False: a limit of descriptors or of pipe memory is met; more attempts would not help. */
@@ -60,7 +62,7 @@ static bool add_pipe(struct pipe_pool *pool)
 
 	if (pipe2(pipe->ends, O_CLOEXEC | O_NONBLOCK) < 0)
 		return false;
-	if (!has_slots(pipe->ends[0])) {
+	if (pipe_set_slots(pipe->ends[0]) < 0) {
 		close(pipe->ends[0]);
 		close(pipe->ends[1]);
 		return false;

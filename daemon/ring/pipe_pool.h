@@ -46,6 +46,12 @@ struct pipe {
 struct pipe_pool;
 
 /*
+ * Gives an empty pipe PIPE_SLOTS slots (F_SETPIPE_SZ, pipe(7)); `fd` is either end. 0, or -EPERM
+ * where the user has too many pages of pipes already (fs.pipe-user-pages-soft), -ENOBUFS, -ENOMEM.
+ */
+int pipe_set_slots(int fd);
+
+/*
  * `count` pipes of PIPE_SLOTS slots, fewer where a limit is met (pipe_pool_size() tells): the
  * smaller ones that the kernel hands out to a user with too many are not kept. 0, even with none
  * at all, or -ENOMEM.
